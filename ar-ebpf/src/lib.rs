@@ -1,0 +1,206 @@
+//! The map ABI: keys, values, map names, limits and the front bitmap's hash, built on both sides.
+//!
+//! Nothing here touches a packet or a map. Every type is `repr(C)` without implicit padding and its
+//! size is asserted; a change of any of them, or of what a field means, raises [`ABI_VERSION`].
+//! docs/maps.md describes the same for people who look with `bpftool`.
+
+#![no_std]
+
+/// Version of everything in this file. User space refuses pinned maps of another version.
+pub const ABI_VERSION: u32 = 1;
+
+/// Names of the maps, as the object file and `bpftool map show` have them.
+///
+/// A pin has the same name under the pin directory (`/sys/fs/bpf/arfw` unless told otherwise), in lower case.
+pub mod map {
+    /// Hash of [`AddrV4`](crate::AddrV4) to [`Ban`](crate::Ban).
+    pub const BANS_V4: &str = "BANS_V4";
+    /// Hash of [`AddrV6`](crate::AddrV6) to [`Ban`](crate::Ban).
+    pub const BANS_V6: &str = "BANS_V6";
+    /// Bitmap in an array of `u64`: a set bit says that something in that IPv4 /24 may be banned.
+    pub const FRONT_V4: &str = "FRONT_V4";
+    /// Bitmap in an array of `u64`: a set bit says that something in an IPv6 /64 with that hash may be banned.
+    pub const FRONT_V6: &str = "FRONT_V6";
+    /// Per-CPU array of [`Total`](crate::Total), indexed by [`Outcome`](crate::Outcome).
+    pub const STATS: &str = "STATS";
+    /// Array of one `u32`: the [`ABI_VERSION`](crate::ABI_VERSION) of the pinned maps.
+    pub const ABI: &str = "ABI";
+
+    /// Every map, in the order in which they are described.
+    pub const ALL: [&str; 6] = [BANS_V4, BANS_V6, FRONT_V4, FRONT_V6, STATS, ABI];
+}
+
+/// Name of the XDP program in the object file.
+pub const XDP_PROGRAM: &str = "arfw_xdp";
+
+/// Bans per family that the maps are created for unless user space asks for another number.
+pub const DEFAULT_MAX_BANS: u32 = 131_072;
+
+/// Bits of a front bitmap: one per IPv4 /24, so 2^24.
+pub const FRONT_BITS: u32 = 1 << 24;
+
+/// `u64` words of a front bitmap.
+pub const FRONT_WORDS: u32 = FRONT_BITS / 64;
+
+/// An IPv4 source address, in network byte order.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct AddrV4 {
+    /// The four octets as they stand in the packet.
+    pub octets: [u8; 4],
+}
+
+/// An IPv6 source address, in network byte order.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct AddrV6 {
+    /// The sixteen octets as they stand in the packet.
+    pub octets: [u8; 16],
+}
+
+/// What the kernel holds for one banned address. All integers in host byte order.
+///
+/// The fields that every hit touches come first: the hash element's header fills most of the first
+/// cache line, and the value starts at its end.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Ban {
+    /// First nanosecond of CLOCK_MONOTONIC at which the ban is over; [`NEVER`] for a permanent one.
+    ///
+    /// The program compares it with the coarse clock, which lags by up to a tick (1 to 10 ms): a ban
+    /// ends that much late and never early. CLOCK_MONOTONIC stands still in suspend; after a resume
+    /// user space rewrites the field, and with the daemon dead a ban lasts longer by the sleep.
+    pub expires_at_ns: u64,
+    /// Packets dropped (or, in a shadow ban, that would have been), since the ban was made.
+    pub packets: u64,
+    /// Bytes of those packets, from the Ethernet header on.
+    pub bytes: u64,
+    /// CLOCK_MONOTONIC, coarse, of the last such packet; 0 before the first.
+    pub last_seen_ns: u64,
+    /// CLOCK_MONOTONIC when user space made the ban.
+    pub banned_at_ns: u64,
+    /// Identifier of the rule whose alert led to the ban; 0 when there is none.
+    pub rule_id: u32,
+    /// Bits of [`flag`].
+    pub flags: u32,
+}
+
+/// `expires_at_ns` of a ban that does not end.
+pub const NEVER: u64 = u64::MAX;
+
+/// Bits of [`Ban::flags`].
+pub mod flag {
+    /// The ban is permanent; `expires_at_ns` is [`NEVER`](crate::NEVER) too.
+    pub const PERMANENT: u32 = 1 << 0;
+    /// Made by an operator.
+    pub const MANUAL: u32 = 1 << 1;
+    /// Counted, but not dropped.
+    pub const SHADOW: u32 = 1 << 2;
+}
+
+/// Packets and bytes of one outcome on one CPU.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Total {
+    /// Packets.
+    pub packets: u64,
+    /// Bytes, from the Ethernet header on.
+    pub bytes: u64,
+}
+
+/// What the program found out about one packet: the index into `STATS`.
+#[repr(u32)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Outcome {
+    /// IP, and its source is not banned.
+    Clean = 0,
+    /// The source is banned: dropped.
+    Banned = 1,
+    /// The source is banned in shadow: passed.
+    Shadow = 2,
+    /// The source's ban is over, but still in the map: passed.
+    Expired = 3,
+    /// Not IP (ARP, LLDP, ...): passed.
+    NotIp = 4,
+    /// Too short for the headers that it announces: passed.
+    Truncated = 5,
+}
+
+impl Outcome {
+    /// Every outcome, in the order of its index.
+    pub const ALL: [Self; 6] = [
+        Self::Clean,
+        Self::Banned,
+        Self::Shadow,
+        Self::Expired,
+        Self::NotIp,
+        Self::Truncated,
+    ];
+
+    /// Index into `STATS`.
+    #[must_use]
+    pub const fn index(self) -> u32 {
+        self as u32
+    }
+}
+
+/// A place in a front bitmap.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct FrontBit(u32);
+
+impl FrontBit {
+    /// The bit of an IPv4 address: that of its /24.
+    #[must_use]
+    #[inline(always)]
+    pub const fn of_v4(addr: AddrV4) -> Self {
+        let [a, b, c, _] = addr.octets;
+        Self(u32::from_be_bytes([0, a, b, c]))
+    }
+
+    /// The bit of an IPv6 address: a hash of its /64.
+    ///
+    /// Collisions cost a look-up and decide nothing, so a multiplication is enough of a hash.
+    #[must_use]
+    #[inline(always)]
+    pub const fn of_v6(addr: AddrV6) -> Self {
+        let [a, b, c, d, e, f, g, h, ..] = addr.octets;
+        let subnet = u64::from_ne_bytes([a, b, c, d, e, f, g, h]);
+        let mixed = (subnet ^ (subnet >> 32)).wrapping_mul(0x9E37_79B9_7F4A_7C15);
+        Self((mixed >> 40) as u32)
+    }
+
+    /// Index of the word that holds the bit.
+    #[must_use]
+    #[inline(always)]
+    pub const fn word(self) -> u32 {
+        self.0 / 64
+    }
+
+    /// The bit within its word.
+    #[must_use]
+    #[inline(always)]
+    pub const fn mask(self) -> u64 {
+        1 << (self.0 % 64)
+    }
+}
+
+const _: () = {
+    assert!(size_of::<AddrV4>() == 4);
+    assert!(size_of::<AddrV6>() == 16);
+    assert!(size_of::<Ban>() == 48);
+    assert!(size_of::<Total>() == 16);
+};
+
+#[cfg(feature = "user")]
+mod pod {
+    use super::{AddrV4, AddrV6, Ban, Total};
+
+    // SAFETY: `repr(C)`, integers and byte arrays only, and the assertions above leave no room for padding.
+    unsafe impl aya::Pod for AddrV4 {}
+    // SAFETY: as for `AddrV4`.
+    unsafe impl aya::Pod for AddrV6 {}
+    // SAFETY: as for `AddrV4`: five `u64` and two `u32` are the asserted 48 bytes.
+    unsafe impl aya::Pod for Ban {}
+    // SAFETY: as for `AddrV4`: two `u64` are the asserted 16 bytes.
+    unsafe impl aya::Pod for Total {}
+}

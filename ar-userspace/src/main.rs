@@ -1,0 +1,5 @@
+//! Command line, logging and exit status of `arfw`.
+
+#![forbid(unsafe_code)]
+
+fn main() {}

@@ -1,0 +1,206 @@
+//! A checked, canonical address or prefix: the only things that can be banned or allowed.
+//!
+//! Text becomes an [`Offender`] here and nowhere else (AR-OFF-2, AR-OFF-4). This module knows nothing
+//! of alerts, of white lists, or of how a ban is enforced.
+
+use std::fmt;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::str::FromStr;
+
+/// One address in canonical form: an IPv4-mapped IPv6 address is its IPv4 address (AR-OFF-4).
+///
+/// The order is the numeric one, IPv4 before IPv6.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Offender(IpAddr);
+
+/// The text is not a literal address (AR-OFF-2).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("expected a literal IPv4 or IPv6 address")]
+pub struct NotAnAddress;
+
+impl Offender {
+    /// Takes an address that is already one, and makes it canonical.
+    #[must_use]
+    pub fn new(addr: IpAddr) -> Self {
+        Self(addr.to_canonical())
+    }
+
+    /// The canonical address.
+    #[must_use]
+    pub fn addr(self) -> IpAddr {
+        self.0
+    }
+
+    /// Why an address of this class must not be banned even without a white list (AR-OFF-5).
+    ///
+    /// Only what the address itself tells: the host's own addresses are the guard's to know.
+    #[must_use]
+    pub fn special(self) -> Option<Special> {
+        let special = match self.0 {
+            IpAddr::V4(addr) if addr.is_unspecified() => Special::Unspecified,
+            IpAddr::V4(addr) if addr.is_loopback() => Special::Loopback,
+            IpAddr::V4(addr) if addr.is_multicast() => Special::Multicast,
+            IpAddr::V4(addr) if addr.is_broadcast() => Special::Broadcast,
+            IpAddr::V6(addr) if addr.is_unspecified() => Special::Unspecified,
+            IpAddr::V6(addr) if addr.is_loopback() => Special::Loopback,
+            IpAddr::V6(addr) if addr.is_multicast() => Special::Multicast,
+            IpAddr::V4(_) | IpAddr::V6(_) => return None,
+        };
+        Some(special)
+    }
+}
+
+impl FromStr for Offender {
+    type Err = NotAnAddress;
+
+    /// Reads four decimal octets or any valid IPv6 form; no zone, brackets, port, prefix or blank (AR-OFF-2).
+    fn from_str(text: &str) -> Result<Self, NotAnAddress> {
+        text.parse().map(Self::new).map_err(|_| NotAnAddress)
+    }
+}
+
+impl fmt::Display for Offender {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(&self.0, f)
+    }
+}
+
+/// A class of addresses that are never an attacker's own (AR-OFF-5).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Special {
+    /// `0.0.0.0` or `::`.
+    Unspecified,
+    /// `127.0.0.0/8` or `::1`.
+    Loopback,
+    /// `224.0.0.0/4` or `ff00::/8`.
+    Multicast,
+    /// `255.255.255.255`.
+    Broadcast,
+}
+
+impl fmt::Display for Special {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Unspecified => "unspecified",
+            Self::Loopback => "loopback",
+            Self::Multicast => "multicast",
+            Self::Broadcast => "broadcast",
+        })
+    }
+}
+
+/// A network: an address with its host bits masked off, and a length in bits.
+///
+/// An IPv4 network covers no IPv6 address, and the other way round (AR-WL-1).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Prefix {
+    addr: IpAddr,
+    len: u8,
+}
+
+impl Prefix {
+    /// The network of `len` bits that holds `addr`; `None` when the family has fewer bits.
+    ///
+    /// The address is taken as it is: `::ffff:0:0/96` stays an IPv6 network.
+    #[must_use]
+    pub fn new(addr: IpAddr, len: u8) -> Option<Self> {
+        let addr = match addr {
+            IpAddr::V4(addr) if len <= 32 => IpAddr::V4(Ipv4Addr::from_bits(
+                addr.to_bits() & u32::MAX.checked_shl(32 - u32::from(len)).unwrap_or(0),
+            )),
+            IpAddr::V6(addr) if len <= 128 => IpAddr::V6(Ipv6Addr::from_bits(
+                addr.to_bits() & u128::MAX.checked_shl(128 - u32::from(len)).unwrap_or(0),
+            )),
+            IpAddr::V4(_) | IpAddr::V6(_) => return None,
+        };
+        Some(Self { addr, len })
+    }
+
+    /// The network of one address.
+    #[must_use]
+    pub fn host(offender: Offender) -> Self {
+        let len = if offender.0.is_ipv4() { 32 } else { 128 };
+        Self {
+            addr: offender.0,
+            len,
+        }
+    }
+
+    /// Whether `offender` stands in this network.
+    #[must_use]
+    pub fn covers(self, offender: Offender) -> bool {
+        Self::new(offender.0, self.len).is_some_and(|network| network.addr == self.addr)
+    }
+
+    /// Length in bits: 0 covers the whole family.
+    #[must_use]
+    pub fn len(self) -> u8 {
+        self.len
+    }
+}
+
+impl fmt::Display for Prefix {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}/{}", self.addr, self.len)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn offender(text: &str) -> Option<String> {
+        text.parse::<Offender>()
+            .ok()
+            .map(|offender| offender.to_string())
+    }
+
+    #[test]
+    fn spellings_of_one_address_are_one_offender() {
+        let canonical = Some("2001:db8::1".to_owned());
+        assert_eq!(offender("2001:DB8:0:0:0:0:0:1"), canonical);
+        assert_eq!(offender("2001:db8::0:1"), canonical);
+        assert_eq!(
+            offender("::ffff:198.51.100.9"),
+            Some("198.51.100.9".to_owned())
+        );
+        assert_eq!(
+            offender("::ffff:c633:6409"),
+            Some("198.51.100.9".to_owned())
+        );
+    }
+
+    #[test]
+    fn only_literal_addresses_are_offenders() {
+        for text in [
+            "",
+            "-",
+            "UNKNOWN",
+            "host.example",
+            "198.51.100",
+            "198.51.100.9.1",
+            "010.008.1.1",
+            "0x7f000001",
+            "198.51.100.9/32",
+            "198.51.100.9:22",
+            "[2001:db8::1]",
+            "fe80::1%eth0",
+            " 198.51.100.9",
+            "999.1.1.1",
+        ] {
+            assert_eq!(offender(text), None, "{text:?}");
+        }
+    }
+
+    #[test]
+    fn prefixes_mask_host_bits_and_keep_to_their_family() {
+        let network = Prefix::new("198.51.100.9".parse().unwrap(), 24).unwrap();
+        assert_eq!(network.to_string(), "198.51.100.0/24");
+        assert!(network.covers("198.51.100.255".parse().unwrap()));
+        assert!(!network.covers("198.51.101.0".parse().unwrap()));
+        let all = Prefix::new("0.0.0.0".parse().unwrap(), 0).unwrap();
+        assert!(all.covers("203.0.113.1".parse().unwrap()));
+        assert!(!all.covers("2001:db8::1".parse().unwrap()));
+        assert_eq!(Prefix::new("198.51.100.9".parse().unwrap(), 33), None);
+    }
+}

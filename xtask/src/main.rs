@@ -1,0 +1,5 @@
+//! `cargo xtask`: one command per file.
+
+#![forbid(unsafe_code)]
+
+fn main() {}
