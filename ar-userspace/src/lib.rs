@@ -14,3 +14,7 @@ pub mod ledger;
 pub mod offender;
 pub mod policy;
 pub mod time;
+
+pub mod clock;
+pub mod enforcer;
+pub mod source;

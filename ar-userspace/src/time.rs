@@ -70,6 +70,93 @@ impl Expiry {
     }
 }
 
+/// How the kernel program's clock (CLOCK_MONOTONIC) stands to moments: behind by the time in suspend.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct KernelClock {
+    now_ns: u64,
+    behind_ns: u64,
+}
+
+impl KernelClock {
+    /// The relation at `now`, when the kernel's clock shows `monotonic_ns`.
+    #[must_use]
+    pub const fn new(now: Moment, monotonic_ns: u64) -> Self {
+        Self {
+            now_ns: monotonic_ns,
+            behind_ns: now.since_boot_ns.saturating_sub(monotonic_ns),
+        }
+    }
+
+    /// What the kernel's clock showed when the relation was taken.
+    #[must_use]
+    pub const fn now_nanos(self) -> u64 {
+        self.now_ns
+    }
+
+    /// What the kernel's clock shows at `moment`, provided that there is no suspend until then.
+    #[must_use]
+    pub const fn nanos(self, moment: Moment) -> u64 {
+        moment.since_boot_ns.saturating_sub(self.behind_ns)
+    }
+
+    /// The moment at which the kernel's clock shows `nanos`.
+    #[must_use]
+    pub const fn moment(self, nanos: u64) -> Moment {
+        Moment::from_nanos(nanos.saturating_add(self.behind_ns))
+    }
+}
+
+/// How the wall clock stands to moments, for what is stored and shown. Nanoseconds since 1970, UTC.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct WallClock {
+    now: Moment,
+    unix_ns: u64,
+}
+
+impl WallClock {
+    /// The relation at `now`, when the wall clock shows `unix_ns`.
+    #[must_use]
+    pub const fn new(now: Moment, unix_ns: u64) -> Self {
+        Self { now, unix_ns }
+    }
+
+    /// The moment at which the relation was taken.
+    #[must_use]
+    pub const fn now(self) -> Moment {
+        self.now
+    }
+
+    /// Wall time at `moment`, in nanoseconds since 1970.
+    #[must_use]
+    pub const fn unix_ns(self, moment: Moment) -> u64 {
+        if moment.since_boot_ns >= self.now.since_boot_ns {
+            self.unix_ns
+                .saturating_add(moment.since_boot_ns - self.now.since_boot_ns)
+        } else {
+            self.unix_ns
+                .saturating_sub(self.now.since_boot_ns - moment.since_boot_ns)
+        }
+    }
+
+    /// The moment at wall time `unix_ns`; the first one for times before boot.
+    #[must_use]
+    pub const fn moment(self, unix_ns: u64) -> Moment {
+        if unix_ns >= self.unix_ns {
+            Moment::from_nanos(
+                self.now
+                    .since_boot_ns
+                    .saturating_add(unix_ns - self.unix_ns),
+            )
+        } else {
+            Moment::from_nanos(
+                self.now
+                    .since_boot_ns
+                    .saturating_sub(self.unix_ns - unix_ns),
+            )
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

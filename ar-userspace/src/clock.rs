@@ -1,0 +1,154 @@
+//! The only reader of clocks: the moment, the kernel's clock beside it, wall time, and an alarm.
+//!
+//! Moments are CLOCK_BOOTTIME, which counts suspend and is never stepped. The maps hold
+//! CLOCK_MONOTONIC, as that is what the kernel program can read cheaply. Wall time serves people and
+//! the store only, so that a step of it changes no running ban.
+
+use std::io;
+use std::os::fd::AsFd as _;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use rustix::time::{
+    ClockId, Itimerspec, TimerfdClockId, TimerfdFlags, TimerfdTimerFlags, Timespec, clock_gettime,
+    timerfd_create, timerfd_settime,
+};
+use tokio::net::unix::pipe;
+
+use crate::time::{KernelClock, Moment, WallClock};
+
+/// The present moment.
+#[must_use]
+pub fn now() -> Moment {
+    Moment::from_nanos(read_ns(ClockId::Boottime))
+}
+
+/// The kernel program's clock, as far as it lags behind [`now`]: it stands still in suspend.
+///
+/// Read anew for each batch of effects. The moment is read first, so that the instant between the two
+/// readings makes a ban end later, never earlier.
+#[must_use]
+pub fn kernel_clock() -> KernelClock {
+    let now = now();
+    KernelClock::new(now, read_ns(ClockId::Monotonic))
+}
+
+/// The wall clock beside [`now`], for what is stored and shown.
+#[must_use]
+pub fn wall_clock() -> WallClock {
+    let since_epoch = SystemTime::now()
+        .duration_since(UNIX_EPOCH)
+        .unwrap_or(Duration::ZERO);
+    WallClock::new(
+        now(),
+        u64::try_from(since_epoch.as_nanos()).unwrap_or(u64::MAX),
+    )
+}
+
+fn read_ns(id: ClockId) -> u64 {
+    let Timespec { tv_sec, tv_nsec } = clock_gettime(id);
+    // Neither clock that is read here can be negative.
+    u64::try_from(tv_sec).unwrap_or(0) * 1_000_000_000 + u64::try_from(tv_nsec).unwrap_or(0)
+}
+
+/// Wakes once at a moment; set again for each deadline.
+///
+/// A timer of the kernel on CLOCK_BOOTTIME: exact to microseconds, and due at once after a suspend
+/// that passed the deadline.
+#[derive(Debug)]
+pub struct Alarm {
+    // Not a pipe, but read like one: the runtime waits for any descriptor in the same way.
+    timer: pipe::Receiver,
+    set_to: Option<Moment>,
+}
+
+impl Alarm {
+    /// Makes an alarm that is not set. Must be called within a runtime.
+    ///
+    /// # Errors
+    ///
+    /// When the kernel refuses the timer or the runtime cannot wait for it.
+    pub fn new() -> io::Result<Self> {
+        let timer = timerfd_create(
+            TimerfdClockId::Boottime,
+            TimerfdFlags::NONBLOCK | TimerfdFlags::CLOEXEC,
+        )?;
+        Ok(Self {
+            timer: pipe::Receiver::from_owned_fd_unchecked(timer)?,
+            set_to: None,
+        })
+    }
+
+    /// Sets the alarm to `deadline`, or clears it. A deadline in the past is due at once.
+    ///
+    /// # Errors
+    ///
+    /// When the kernel refuses the time.
+    pub fn set(&mut self, deadline: Option<Moment>) -> io::Result<()> {
+        if self.set_to == deadline {
+            return Ok(());
+        }
+        // All zero would clear the timer, so the first nanosecond stands for the zeroth.
+        let ns = deadline.map_or(0, |deadline| deadline.as_nanos().max(1));
+        let value = Timespec {
+            tv_sec: i64::try_from(ns / 1_000_000_000).unwrap_or(i64::MAX),
+            tv_nsec: i64::try_from(ns % 1_000_000_000).unwrap_or(0),
+        };
+        let once = Itimerspec {
+            it_interval: Timespec {
+                tv_sec: 0,
+                tv_nsec: 0,
+            },
+            it_value: value,
+        };
+        timerfd_settime(self.timer.as_fd(), TimerfdTimerFlags::ABSTIME, &once)?;
+        self.set_to = deadline;
+        Ok(())
+    }
+
+    /// Waits until the alarm rings. Safe to drop and call again: no ring is lost.
+    ///
+    /// # Errors
+    ///
+    /// When the timer cannot be read.
+    pub async fn ring(&mut self) -> io::Result<()> {
+        loop {
+            self.timer.readable().await?;
+            match self.timer.try_read(&mut [0; 8]) {
+                Ok(_) => {
+                    self.set_to = None;
+                    return Ok(());
+                }
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
+                Err(error) => return Err(error),
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test(flavor = "current_thread")]
+    async fn the_alarm_rings_at_its_moment_and_never_before() {
+        let mut alarm = Alarm::new().unwrap();
+        let deadline = now().after(Duration::from_millis(20));
+        alarm.set(Some(deadline)).unwrap();
+        alarm.ring().await.unwrap();
+        assert!(now() >= deadline);
+    }
+
+    #[tokio::test(flavor = "current_thread")]
+    async fn a_deadline_in_the_past_rings_at_once() {
+        let mut alarm = Alarm::new().unwrap();
+        alarm.set(Some(Moment::from_nanos(0))).unwrap();
+        alarm.ring().await.unwrap();
+    }
+
+    #[test]
+    fn the_kernel_clock_gives_the_moment_back() {
+        let clock = kernel_clock();
+        let later = now().after(Duration::from_secs(600));
+        assert_eq!(clock.moment(clock.nanos(later)), later);
+    }
+}

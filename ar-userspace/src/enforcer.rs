@@ -1,0 +1,99 @@
+//! Performs effects: `xdp` in the kernel, `dry_run` in words only, behind one small trait.
+//!
+//! What has to be done is decided before it comes here. Performing an effect twice changes nothing.
+//! The nftables enforcer and the runner of executables have their place beside these two.
+
+pub mod dry_run;
+pub mod xdp;
+
+use crate::ledger::{Effect, Standing};
+use crate::offender::Offender;
+use crate::time::KernelClock;
+
+/// Something that bans.
+pub trait Enforcer {
+    /// Word for logs and `arfw status`.
+    fn name(&self) -> &'static str;
+
+    /// Performs the effects in their order and returns those that failed. One failure stops no other.
+    fn perform(&mut self, effects: &[Effect], clock: KernelClock) -> Vec<Failure>;
+
+    /// What is enforced at the moment, with counters; in no order that means anything.
+    ///
+    /// # Errors
+    ///
+    /// When the state cannot be read.
+    fn enforced(&self, clock: KernelClock) -> anyhow::Result<Vec<Enforced>>;
+
+    /// How the enforcer stands: places, totals, bounds.
+    ///
+    /// # Errors
+    ///
+    /// When the state cannot be read.
+    fn condition(&self) -> anyhow::Result<Condition>;
+
+    /// Ends the work: `Keep` leaves what ends by itself at its time, `Release` leaves nothing.
+    ///
+    /// # Errors
+    ///
+    /// When something could not be removed; everything else is removed all the same.
+    fn close(self: Box<Self>, leave: Leave) -> anyhow::Result<()>;
+}
+
+/// An effect that was not performed, for a cause that is told in one line.
+#[derive(Debug)]
+pub struct Failure {
+    /// Place of the effect among those handed in.
+    pub effect: usize,
+    /// What was being done, and why it failed.
+    pub cause: String,
+}
+
+/// What an enforcer leaves behind when it ends.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Leave {
+    /// Bans stand until their time (AR-TIME-9).
+    Bans,
+    /// Nothing at all.
+    Nothing,
+}
+
+/// One address as it is enforced.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Enforced {
+    /// Who.
+    pub offender: Offender,
+    /// Until when, since when, by which rule.
+    pub standing: Standing,
+    /// What was dropped.
+    pub counters: Counters,
+}
+
+/// Packets of one offender since the ban began.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Counters {
+    /// Packets.
+    pub packets: u64,
+    /// Bytes.
+    pub bytes: u64,
+}
+
+/// How an enforcer stands.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Condition {
+    /// Where it stands in the way of packets.
+    pub places: Vec<Place>,
+    /// Packets and bytes by what the kernel program found out about them, all interfaces together.
+    pub totals: Vec<(&'static str, Counters)>,
+}
+
+/// One interface.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Place {
+    /// Name of the interface.
+    pub interface: String,
+    /// How it is covered, or that it is not: `native`, `generic`, `none`.
+    pub mode: &'static str,
+    /// Why not in a better way; empty when it is the best.
+    pub why: String,
+}

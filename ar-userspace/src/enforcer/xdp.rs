@@ -1,0 +1,275 @@
+//! Bans in eBPF maps that an XDP program obeys by itself.
+//!
+//! Maps and links are pinned, so that bans outlive the daemon until their time. A start adopts what is
+//! pinned. This is the one place that knows aya and the map ABI.
+
+mod bpffs;
+mod interface;
+mod links;
+mod table;
+
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context as _, bail, ensure};
+use ar_ebpf::{ABI_VERSION, AddrV4, AddrV6, Outcome, Total, XDP_PROGRAM, map};
+use aya::maps::{Array, Map, MapData, PerCpuArray};
+use aya::programs::Xdp as Program;
+use aya::{Ebpf, EbpfLoader};
+
+use super::{Condition, Counters, Enforced, Enforcer, Failure, Leave, Place};
+use crate::ledger::Effect;
+use crate::time::KernelClock;
+pub use interface::{Interface, all as interfaces};
+pub use links::Mode;
+use table::Table;
+
+/// The kernel program, as `cargo xtask build` made it; empty when this binary was built without it.
+pub static OBJECT: &[u8] = aya::include_bytes_aligned!(concat!(env!("OUT_DIR"), "/arfw-xdp.o"));
+
+/// Where pins stand unless told otherwise.
+pub const DEFAULT_PIN_DIR: &str = "/sys/fs/bpf/arfw";
+
+/// What the enforcer needs to know before it starts.
+#[derive(Clone, Debug)]
+pub struct Settings {
+    /// Directory of the pins, on a BPF file system.
+    pub pin_dir: PathBuf,
+    /// Bans per address family that the maps are made for.
+    pub max_bans: u32,
+    /// Which way of attaching is wanted.
+    pub mode: Mode,
+    /// Interfaces to cover.
+    pub interfaces: Vec<Interface>,
+}
+
+/// The enforcer.
+pub struct Xdp {
+    // Holds the program; the links are pinned and do not need it.
+    _kernel: Ebpf,
+    pin_dir: PathBuf,
+    state: State,
+    places: Vec<Place>,
+}
+
+/// The maps, whether the daemon holds them or somebody only looks.
+struct State {
+    v4: Table<AddrV4>,
+    v6: Table<AddrV6>,
+    stats: PerCpuArray<MapData, Total>,
+}
+
+impl Xdp {
+    /// Loads the program, adopts or makes the pinned maps, and attaches to the interfaces.
+    ///
+    /// # Errors
+    ///
+    /// When the binary holds no kernel program, the pins are another version's, the kernel refuses, or no
+    /// interface at all could be covered.
+    pub fn start(settings: &Settings) -> anyhow::Result<Self> {
+        ensure!(
+            !OBJECT.is_empty(),
+            "this binary was built without the kernel program; build it by `cargo xtask build`"
+        );
+        bpffs::prepare(&settings.pin_dir)?;
+        check_abi(&settings.pin_dir)?;
+        let mut kernel = load(settings)?;
+        let mut abi = Array::<_, u32>::try_from(take(&mut kernel, map::ABI)?)?;
+        abi.set(0, ABI_VERSION, 0)
+            .context("cannot write the version of the maps")?;
+        let state = State {
+            v4: Table::adopt(
+                take(&mut kernel, map::BANS_V4)?,
+                take(&mut kernel, map::FRONT_V4)?,
+            )?,
+            v6: Table::adopt(
+                take(&mut kernel, map::BANS_V6)?,
+                take(&mut kernel, map::FRONT_V6)?,
+            )?,
+            stats: PerCpuArray::try_from(take(&mut kernel, map::STATS)?)?,
+        };
+        let program: &mut Program = kernel
+            .program_mut(XDP_PROGRAM)
+            .with_context(|| format!("the kernel object has no program `{XDP_PROGRAM}`"))?
+            .try_into()?;
+        program.load().context("the kernel refused the program")?;
+        let places = links::cover(
+            program,
+            &settings.pin_dir,
+            &settings.interfaces,
+            settings.mode,
+        )?;
+        Ok(Self {
+            _kernel: kernel,
+            pin_dir: settings.pin_dir.clone(),
+            state,
+            places,
+        })
+    }
+
+    /// Bans that the maps have room for, of IPv4 and of IPv6 addresses.
+    ///
+    /// Pinned maps keep the size that they were made with.
+    ///
+    /// # Errors
+    ///
+    /// When the kernel does not tell.
+    pub fn room(&self) -> anyhow::Result<(u32, u32)> {
+        Ok((self.state.v4.room()?, self.state.v6.room()?))
+    }
+}
+
+impl Enforcer for Xdp {
+    fn name(&self) -> &'static str {
+        "xdp"
+    }
+
+    fn perform(&mut self, effects: &[Effect], clock: KernelClock) -> Vec<Failure> {
+        let State { v4, v6, .. } = &mut self.state;
+        let mut failures = Vec::new();
+        for (index, effect) in effects.iter().enumerate() {
+            let result = match effect.key.offender.addr() {
+                std::net::IpAddr::V4(addr) => v4.hold(
+                    AddrV4 {
+                        octets: addr.octets(),
+                    },
+                    effect.standing,
+                    clock,
+                ),
+                std::net::IpAddr::V6(addr) => v6.hold(
+                    AddrV6 {
+                        octets: addr.octets(),
+                    },
+                    effect.standing,
+                    clock,
+                ),
+            };
+            if let Err(error) = result {
+                failures.push(Failure {
+                    effect: index,
+                    cause: format!("{error:#}"),
+                });
+            }
+        }
+        failures
+    }
+
+    fn enforced(&self, clock: KernelClock) -> anyhow::Result<Vec<Enforced>> {
+        self.state.enforced(clock)
+    }
+
+    fn condition(&self) -> anyhow::Result<Condition> {
+        Ok(Condition {
+            places: self.places.clone(),
+            totals: self.state.totals()?,
+        })
+    }
+
+    fn close(self: Box<Self>, leave: Leave) -> anyhow::Result<()> {
+        match leave {
+            Leave::Bans => Ok(()),
+            Leave::Nothing => release(&self.pin_dir),
+        }
+    }
+}
+
+impl State {
+    fn enforced(&self, clock: KernelClock) -> anyhow::Result<Vec<Enforced>> {
+        let mut enforced = self.v4.enforced(clock)?;
+        enforced.append(&mut self.v6.enforced(clock)?);
+        Ok(enforced)
+    }
+
+    fn totals(&self) -> anyhow::Result<Vec<(&'static str, Counters)>> {
+        let sum = |outcome: Outcome| {
+            let per_cpu = self.stats.get(&outcome.index(), 0)?;
+            let sum = per_cpu
+                .iter()
+                .fold(Counters::default(), |sum, total| Counters {
+                    packets: sum.packets + total.packets,
+                    bytes: sum.bytes + total.bytes,
+                });
+            Ok((outcome_name(outcome), sum))
+        };
+        Outcome::ALL.into_iter().map(sum).collect()
+    }
+}
+
+/// What is pinned, looked at without the daemon: for `arfw list` when it is not running.
+///
+/// # Errors
+///
+/// When there are pins that cannot be read.
+pub fn inspect(pin_dir: &Path, clock: KernelClock) -> anyhow::Result<Option<Vec<Enforced>>> {
+    if !bpffs::pin(pin_dir, map::BANS_V4).exists() {
+        return Ok(None);
+    }
+    check_abi(pin_dir)?;
+    let open = |name| {
+        MapData::from_pin(bpffs::pin(pin_dir, name))
+            .with_context(|| format!("cannot open the pinned map `{name}`"))
+    };
+    let mut enforced = table::read::<AddrV4>(Map::HashMap(open(map::BANS_V4)?), clock)?;
+    enforced.append(&mut table::read::<AddrV6>(
+        Map::HashMap(open(map::BANS_V6)?),
+        clock,
+    )?);
+    Ok(Some(enforced))
+}
+
+/// Removes every pin, and with the links the program from every interface. Nothing is banned afterwards.
+///
+/// # Errors
+///
+/// When a pin cannot be removed; the others are removed all the same.
+pub fn release(pin_dir: &Path) -> anyhow::Result<()> {
+    bpffs::remove(pin_dir)
+}
+
+fn load(settings: &Settings) -> anyhow::Result<Ebpf> {
+    let mut loader = EbpfLoader::new();
+    loader.map_max_entries(map::BANS_V4, settings.max_bans);
+    loader.map_max_entries(map::BANS_V6, settings.max_bans);
+    for name in map::ALL {
+        loader.map_pin_path(name, bpffs::pin(&settings.pin_dir, name));
+    }
+    loader
+        .load(OBJECT)
+        .context("cannot load the kernel program; are CAP_BPF and CAP_NET_ADMIN there?")
+}
+
+fn take(kernel: &mut Ebpf, name: &str) -> anyhow::Result<Map> {
+    kernel
+        .take_map(name)
+        .with_context(|| format!("the kernel object has no map `{name}`"))
+}
+
+/// Refuses pinned maps of another version before anything touches them.
+fn check_abi(pin_dir: &Path) -> anyhow::Result<()> {
+    let pin = bpffs::pin(pin_dir, map::ABI);
+    if !pin.exists() {
+        return Ok(());
+    }
+    let data = MapData::from_pin(&pin)
+        .with_context(|| format!("cannot open the pinned map `{}`", pin.display()))?;
+    let found = Array::<_, u32>::try_from(Map::Array(data))?.get(&0, 0)?;
+    // Zero is a start that ended between making the map and writing the version.
+    if found != ABI_VERSION && found != 0 {
+        bail!(
+            "the maps pinned in `{}` are of version {found}, and this program reads version \
+             {ABI_VERSION}; `arfw stop --release` of that version removes them",
+            pin_dir.display()
+        );
+    }
+    Ok(())
+}
+
+fn outcome_name(outcome: Outcome) -> &'static str {
+    match outcome {
+        Outcome::Clean => "clean",
+        Outcome::Banned => "banned",
+        Outcome::Shadow => "shadow",
+        Outcome::Expired => "expired",
+        Outcome::NotIp => "not ip",
+        Outcome::Truncated => "truncated",
+    }
+}

@@ -1,0 +1,250 @@
+//! Puts the program on interfaces: native where the driver can, generic where it cannot.
+//!
+//! Each link is pinned as `xdp_INDEX_MODE`, and a pinned link is adopted by putting the new program in
+//! its place, so that no packet passes unseen in between. A foreign program is never replaced.
+
+use std::fmt;
+use std::fs;
+use std::io;
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context as _, ensure};
+use aya::programs::links::{FdLink, PinnedLink};
+use aya::programs::xdp::{XdpLink, XdpMode};
+use aya::programs::{ProgramError, Xdp as Program};
+
+use super::{Interface, Place};
+
+/// Which way of attaching is wanted.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, clap::ValueEnum)]
+pub enum Mode {
+    /// Native where the driver can, else generic.
+    #[default]
+    Auto,
+    /// Native only: the driver runs the program, before a packet costs memory.
+    Native,
+    /// Generic only: works on every interface.
+    Generic,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Attached {
+    Native,
+    Generic,
+}
+
+impl Attached {
+    const ALL: [Self; 2] = [Self::Native, Self::Generic];
+
+    const fn name(self) -> &'static str {
+        match self {
+            Self::Native => "native",
+            Self::Generic => "generic",
+        }
+    }
+
+    const fn xdp_mode(self) -> XdpMode {
+        match self {
+            Self::Native => XdpMode::Driver,
+            Self::Generic => XdpMode::Skb,
+        }
+    }
+}
+
+/// Covers every interface that can be covered, and tells how, or why not.
+///
+/// # Errors
+///
+/// When there are interfaces and not one of them could be covered.
+pub(super) fn cover(
+    program: &mut Program,
+    pin_dir: &Path,
+    interfaces: &[Interface],
+    mode: Mode,
+) -> anyhow::Result<Vec<Place>> {
+    forget_others(pin_dir, interfaces)?;
+    let places: Vec<Place> = interfaces
+        .iter()
+        .map(|interface| cover_one(program, pin_dir, interface, mode))
+        .collect();
+    let failed: Vec<String> = places
+        .iter()
+        .filter(|place| place.mode == "none")
+        .map(|place| format!("`{}`: {}", place.interface, place.why))
+        .collect();
+    ensure!(
+        failed.is_empty() || failed.len() < places.len(),
+        "no interface could be covered: {}",
+        failed.join("; ")
+    );
+    Ok(places)
+}
+
+fn cover_one(program: &mut Program, pin_dir: &Path, interface: &Interface, mode: Mode) -> Place {
+    let place = |mode, why| Place {
+        interface: interface.name.clone(),
+        mode,
+        why,
+    };
+    match adopt(program, pin_dir, interface, mode) {
+        Ok(Some(attached)) => return place(attached.name(), String::new()),
+        Ok(None) => {}
+        Err(error) => tracing::warn!(
+            interface = interface.name,
+            "cannot adopt the pinned link, attaching anew: {error:#}"
+        ),
+    }
+    let native = match mode {
+        Mode::Generic => Err(Refused::because("the settings ask for generic mode")),
+        Mode::Auto | Mode::Native => attach(program, pin_dir, interface, Attached::Native),
+    };
+    let why_not_native = match native {
+        Ok(()) => return place(Attached::Native.name(), String::new()),
+        Err(refused) if refused.taken || mode == Mode::Native => {
+            return place("none", refused.to_string());
+        }
+        Err(refused) => refused.to_string(),
+    };
+    match attach(program, pin_dir, interface, Attached::Generic) {
+        Ok(()) => place(
+            Attached::Generic.name(),
+            format!("no native mode: {why_not_native}"),
+        ),
+        Err(refused) => place(
+            "none",
+            format!("no native mode: {why_not_native}; no generic mode: {refused}"),
+        ),
+    }
+}
+
+/// Puts the program in the place of the one behind a pinned link.
+fn adopt(
+    program: &mut Program,
+    pin_dir: &Path,
+    interface: &Interface,
+    mode: Mode,
+) -> anyhow::Result<Option<Attached>> {
+    for attached in Attached::ALL {
+        let pin = link_pin(pin_dir, interface.index, attached);
+        if !pin.exists() {
+            continue;
+        }
+        let unwanted = matches!(
+            (mode, attached),
+            (Mode::Native, Attached::Generic) | (Mode::Generic, Attached::Native)
+        );
+        let adopted = if unwanted {
+            Err(anyhow::anyhow!("the settings ask for another mode"))
+        } else {
+            replace(program, &pin)
+        };
+        match adopted {
+            Ok(()) => return Ok(Some(attached)),
+            Err(error) => {
+                fs::remove_file(&pin)
+                    .with_context(|| format!("cannot remove the pin `{}`", pin.display()))?;
+                return Err(error);
+            }
+        }
+    }
+    Ok(None)
+}
+
+fn replace(program: &mut Program, pin: &Path) -> anyhow::Result<()> {
+    let pinned = PinnedLink::from_pin(pin).context("cannot open the pinned link")?;
+    let link = XdpLink::try_from(FdLink::from(pinned)).context("the pin is not an XDP link")?;
+    let id = program
+        .attach_to_link(link)
+        .context("cannot replace the program behind the link")?;
+    // The pin keeps the link; the program need not.
+    drop(program.take_link(id)?);
+    Ok(())
+}
+
+fn attach(
+    program: &mut Program,
+    pin_dir: &Path,
+    interface: &Interface,
+    attached: Attached,
+) -> Result<(), Refused> {
+    let id = program
+        .attach_to_if_index(interface.index, attached.xdp_mode())
+        .map_err(Refused::by_kernel)?;
+    let pin = link_pin(pin_dir, interface.index, attached);
+    let pinned = program
+        .take_link(id)
+        .map_err(anyhow::Error::from)
+        .and_then(|link| Ok(FdLink::try_from(link)?.pin(&pin)?));
+    match pinned {
+        Ok(_) => Ok(()),
+        Err(error) => Err(Refused::because(format!("cannot pin the link: {error:#}"))),
+    }
+}
+
+/// Removes the links of interfaces that are gone or not to be covered.
+fn forget_others(pin_dir: &Path, interfaces: &[Interface]) -> anyhow::Result<()> {
+    let kept: Vec<PathBuf> = interfaces
+        .iter()
+        .flat_map(|interface| {
+            Attached::ALL.map(|attached| link_pin(pin_dir, interface.index, attached))
+        })
+        .collect();
+    let entries = fs::read_dir(pin_dir)
+        .with_context(|| format!("cannot read the pin directory `{}`", pin_dir.display()))?;
+    for entry in entries {
+        let path = entry?.path();
+        let is_link = path
+            .file_name()
+            .is_some_and(|name| name.to_string_lossy().starts_with(LINK_PREFIX));
+        if is_link && !kept.contains(&path) {
+            fs::remove_file(&path)
+                .with_context(|| format!("cannot remove the pin `{}`", path.display()))?;
+        }
+    }
+    Ok(())
+}
+
+const LINK_PREFIX: &str = "xdp_";
+
+fn link_pin(pin_dir: &Path, index: u32, attached: Attached) -> PathBuf {
+    pin_dir.join(format!("{LINK_PREFIX}{index}_{}", attached.name()))
+}
+
+/// Why an interface could not be covered in one way.
+#[derive(Debug)]
+struct Refused {
+    why: String,
+    /// Another program stands there, so that no other XDP mode is possible either.
+    taken: bool,
+}
+
+impl Refused {
+    fn because(why: impl Into<String>) -> Self {
+        Self {
+            why: why.into(),
+            taken: false,
+        }
+    }
+
+    fn by_kernel(error: ProgramError) -> Self {
+        let errno = match &error {
+            ProgramError::SyscallError(call) => call.io_error.raw_os_error(),
+            _ => None,
+        };
+        match errno.map(rustix::io::Errno::from_raw_os_error) {
+            Some(rustix::io::Errno::BUSY | rustix::io::Errno::EXIST) => Self {
+                why: "another XDP program is attached and is left alone".to_owned(),
+                taken: true,
+            },
+            Some(rustix::io::Errno::OPNOTSUPP) => Self::because("the driver does not support it"),
+            Some(errno) => Self::because(io::Error::from(errno).to_string()),
+            None => Self::because(format!("{:#}", anyhow::Error::from(error))),
+        }
+    }
+}
+
+impl fmt::Display for Refused {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.why)
+    }
+}
