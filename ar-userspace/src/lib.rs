@@ -16,5 +16,6 @@ pub mod policy;
 pub mod time;
 
 pub mod clock;
+pub mod control;
 pub mod enforcer;
 pub mod source;

@@ -2,4 +2,11 @@
 
 #![forbid(unsafe_code)]
 
-fn main() {}
+use std::process::ExitCode;
+
+use arfw::command;
+use clap::Parser as _;
+
+fn main() -> ExitCode {
+    command::run(command::Arguments::parse())
+}

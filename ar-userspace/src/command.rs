@@ -1,0 +1,179 @@
+//! The commands of the command line: arguments in; text or JSON and an exit status out.
+//!
+//! What is a command's own stands in a file of its name. Only this module and those print.
+
+mod check;
+mod list;
+mod output;
+mod run;
+mod status;
+mod stop;
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use clap::{Args, Parser, Subcommand, ValueEnum};
+
+use crate::enforcer::xdp;
+
+/// Where OSSEC and Wazuh keep their configuration.
+const OSSEC_CONF: &str = "/var/ossec/etc/ossec.conf";
+
+/// Where they write their alerts.
+const ALERTS_JSON: &str = "/var/ossec/logs/alerts/alerts.json";
+
+/// The command line.
+#[derive(Debug, Parser)]
+#[command(
+    name = "arfw",
+    version,
+    about = "Active response for OSSEC and Wazuh, enforced in the kernel",
+    after_help = "Exit status: 0 done, 1 failed, 2 wrong command line, 3 errors in the configuration, \
+                  4 the daemon does not run."
+)]
+pub struct Arguments {
+    /// Print JSON instead of text
+    #[arg(long, global = true)]
+    json: bool,
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Run the daemon in the foreground
+    Run(Box<RunArguments>),
+    /// Read a configuration and print every error and warning with its place and remedy
+    Check {
+        /// The configuration
+        #[arg(default_value = OSSEC_CONF)]
+        file: PathBuf,
+    },
+    /// List who is banned: address, time left, packets dropped, rule
+    List {
+        #[command(flatten)]
+        directories: Directories,
+    },
+    /// Show how the daemon stands: interfaces, alerts, bans, packets
+    Status {
+        #[command(flatten)]
+        directories: Directories,
+    },
+    /// Stop the daemon and wait for its end; bans stand until their time
+    Stop {
+        /// Let everyone go, and remove the program, its maps and its pins from the kernel
+        #[arg(long)]
+        release: bool,
+        #[command(flatten)]
+        directories: Directories,
+    },
+}
+
+/// Where the daemon keeps what others look at.
+#[derive(Clone, Debug, Args)]
+struct Directories {
+    /// Directory of the pinned maps and links, on a BPF file system
+    #[arg(long, value_name = "DIR", default_value = xdp::DEFAULT_PIN_DIR)]
+    pin_dir: PathBuf,
+    /// Directory of the control socket and the lock
+    #[arg(long, value_name = "DIR", default_value = "/run/arfw")]
+    run_dir: PathBuf,
+}
+
+impl Directories {
+    fn socket(&self) -> PathBuf {
+        self.run_dir.join("arfw.sock")
+    }
+}
+
+#[derive(Debug, Args)]
+struct RunArguments {
+    /// The configuration
+    #[arg(long, value_name = "FILE", default_value = OSSEC_CONF)]
+    config: PathBuf,
+    /// The alerts to follow
+    #[arg(long, value_name = "FILE", default_value = ALERTS_JSON)]
+    alerts: PathBuf,
+    /// Interface to cover; may be repeated [default: all that are up, but not loopback]
+    #[arg(long = "interface", value_name = "NAME")]
+    interfaces: Vec<String>,
+    /// What enforces bans
+    #[arg(long, value_enum, default_value_t)]
+    enforcer: EnforcerKind,
+    /// How the XDP program is attached
+    #[arg(long, value_enum, default_value_t)]
+    xdp_mode: xdp::Mode,
+    /// Bans per address family that the kernel's maps have room for
+    #[arg(
+        long,
+        value_name = "N",
+        default_value_t = ar_ebpf::DEFAULT_MAX_BANS,
+        value_parser = clap::value_parser!(u32).range(1..=16_777_216)
+    )]
+    max_bans: u32,
+    /// What a stop leaves in the kernel
+    #[arg(long, value_enum, default_value_t)]
+    on_stop: OnStop,
+    #[command(flatten)]
+    directories: Directories,
+}
+
+/// What enforces bans.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
+enum EnforcerKind {
+    /// An XDP program drops the packets
+    #[default]
+    Xdp,
+    /// Nothing does: bans are only told
+    DryRun,
+}
+
+/// What a stop leaves in the kernel.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
+enum OnStop {
+    /// Bans stand until their time; without any, nothing is left
+    #[default]
+    Keep,
+    /// Nothing
+    Release,
+}
+
+/// How a command ended: the exit status.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Exit {
+    Done = 0,
+    Failed = 1,
+    // 2 is clap's, for a wrong command line.
+    WrongConfiguration = 3,
+    NotRunning = 4,
+}
+
+impl From<Exit> for ExitCode {
+    fn from(exit: Exit) -> Self {
+        Self::from(exit as u8)
+    }
+}
+
+/// Runs one command to its end.
+#[must_use]
+pub fn run(arguments: Arguments) -> ExitCode {
+    let json = arguments.json;
+    let result = match arguments.command {
+        Command::Run(arguments) => run::run(&arguments),
+        Command::Check { file } => check::run(&file, json),
+        Command::List { directories } => list::run(&directories, json),
+        Command::Status { directories } => status::run(&directories, json),
+        Command::Stop { release, directories } => stop::run(&directories, release),
+    };
+    match result {
+        Ok(exit) => exit.into(),
+        Err(error) if error.is::<crate::control::Unreachable>() => {
+            output::error(&error);
+            Exit::NotRunning.into()
+        }
+        Err(error) => {
+            output::error(&error);
+            Exit::Failed.into()
+        }
+    }
+}

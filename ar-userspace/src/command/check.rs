@@ -1,0 +1,1 @@
+//! `arfw check`: reads a configuration and tells what is wrong with it. Touches nothing.

@@ -1,0 +1,108 @@
+//! `arfw list`: who is banned. Asks the daemon; without one, the pinned maps.
+
+use std::time::Duration;
+
+use super::{Directories, Exit, output};
+use crate::control::{self, Unreachable, view};
+use crate::daemon::view::enforced_ban;
+use crate::enforcer::xdp;
+use crate::{clock, command::run::on_runtime};
+
+pub(super) fn run(directories: &Directories, json: bool) -> anyhow::Result<Exit> {
+    let asked = on_runtime(control::get::<Vec<view::Ban>>(&directories.socket(), control::BANS));
+    let (bans, daemon) = match asked {
+        Ok(bans) => (bans, true),
+        Err(error) if error.is::<Unreachable>() => (from_kernel(directories, error)?, false),
+        Err(error) => return Err(error),
+    };
+    if json {
+        output::json(&bans)?;
+        return Ok(Exit::Done);
+    }
+    if !daemon {
+        output::error_text("the daemon does not run; this is what the kernel holds by itself\n");
+    }
+    output::text(&render(&bans))?;
+    Ok(Exit::Done)
+}
+
+fn from_kernel(
+    directories: &Directories,
+    not_running: anyhow::Error,
+) -> anyhow::Result<Vec<view::Ban>> {
+    let wall = clock::wall_clock();
+    match xdp::inspect(&directories.pin_dir, clock::kernel_clock())? {
+        Some(mut enforced) => {
+            enforced.sort_by_key(|ban| ban.offender);
+            Ok(enforced.iter().map(|ban| enforced_ban(ban, wall)).collect())
+        }
+        None => Err(not_running),
+    }
+}
+
+fn render(bans: &[view::Ban]) -> String {
+    if bans.is_empty() {
+        return "nobody is banned\n".to_owned();
+    }
+    let mut table = output::table(&["ADDRESS", "LEFT", "DROPPED", "RULE", "OFFENCES", "BY"], &[2, 3, 4]);
+    for ban in bans {
+        let left = ban.seconds_left.map_or("permanent".to_owned(), |seconds| {
+            output::duration(Duration::try_from_secs_f64(seconds).unwrap_or(Duration::MAX))
+        });
+        let offences = ban.by.iter().map(|by| by.offences).max();
+        let by: Vec<&str> = ban.by.iter().map(|by| by.executable.as_str()).collect();
+        table.add_row([
+            ban.address.clone(),
+            left,
+            output::count(ban.packets),
+            if ban.rule_id == 0 { "-".to_owned() } else { ban.rule_id.to_string() },
+            offences.map_or("-".to_owned(), |offences| offences.to_string()),
+            if by.is_empty() { "-".to_owned() } else { by.join(", ") },
+        ]);
+    }
+    let lines: Vec<String> = table.lines().map(|line| format!("{}\n", line.trim_end())).collect();
+    lines.concat()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn ban(address: &str, seconds_left: Option<f64>, rule_id: u32, by: &[&str]) -> view::Ban {
+        view::Ban {
+            address: address.to_owned(),
+            seconds_left,
+            expires_at: None,
+            banned_at: "2026-11-24T06:00:00Z".to_owned(),
+            rule_id,
+            packets: 1_234,
+            bytes: 80_000,
+            by: by
+                .iter()
+                .map(|name| view::Holder {
+                    executable: (*name).to_owned(),
+                    offences: 2,
+                    response: Some(0),
+                    alert_id: None,
+                })
+                .collect(),
+        }
+    }
+
+    #[test]
+    fn a_row_tells_address_time_left_packets_and_rule() {
+        let bans = [
+            ban("198.51.100.9", Some(598.9), 5763, &["firewall-drop"]),
+            ban("2001:db8::1", None, 0, &[]),
+        ];
+        assert_eq!(
+            render(&bans),
+            "\
+ADDRESS       LEFT       DROPPED  RULE  OFFENCES  BY
+198.51.100.9  9m 58s       1,234  5763         2  firewall-drop
+2001:db8::1   permanent    1,234     -         -  -
+"
+        );
+        assert_eq!(render(&[]), "nobody is banned\n");
+    }
+}

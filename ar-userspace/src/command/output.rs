@@ -1,0 +1,90 @@
+//! How commands print: standard output for answers, standard error for errors.
+
+use std::io::{self, IsTerminal as _, Write as _};
+use std::time::Duration;
+
+use comfy_table::{CellAlignment, ContentArrangement, Table, presets};
+use serde::Serialize;
+
+/// Prints an answer. A reader that has gone away is no error.
+pub(super) fn text(text: &str) -> anyhow::Result<()> {
+    match io::stdout().lock().write_all(text.as_bytes()) {
+        Err(error) if error.kind() != io::ErrorKind::BrokenPipe => Err(error.into()),
+        Ok(()) | Err(_) => Ok(()),
+    }
+}
+
+/// Prints an answer as indented JSON.
+pub(super) fn json(answer: &impl Serialize) -> anyhow::Result<()> {
+    text(&format!("{}\n", serde_json::to_string_pretty(answer)?))
+}
+
+/// Prints an error with its causes on one line.
+#[expect(clippy::print_stderr, reason = "this is where errors of commands are printed")]
+pub(super) fn error(error: &anyhow::Error) {
+    eprintln!("arfw: {error:#}");
+}
+
+/// Prints text on standard error as it is.
+#[expect(clippy::print_stderr, reason = "this is where errors of commands are printed")]
+pub(super) fn error_text(text: &str) {
+    eprint!("{text}");
+}
+
+/// Whether standard error is a terminal that may be coloured.
+pub(super) fn colour_errors() -> bool {
+    io::stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty())
+}
+
+/// A table without lines; the columns of the given places are numbers.
+pub(super) fn table(header: &[&str], numbers: &[usize]) -> Table {
+    let mut table = Table::new();
+    table
+        .load_preset(presets::NOTHING)
+        .set_content_arrangement(ContentArrangement::Disabled)
+        .set_header(header.to_vec());
+    for (index, column) in table.column_iter_mut().enumerate() {
+        column.set_padding((0, 2));
+        if numbers.contains(&index) {
+            column.set_cell_alignment(CellAlignment::Right);
+        }
+    }
+    table
+}
+
+/// A duration in words, to the second: `9m 58s`.
+pub(super) fn duration(duration: Duration) -> String {
+    humantime::format_duration(Duration::from_secs(duration.as_secs())).to_string()
+}
+
+/// A number with its thousands apart: `1,234,567`.
+pub(super) fn count(number: u64) -> String {
+    let digits = number.to_string();
+    let mut grouped = String::with_capacity(digits.len() + digits.len() / 3);
+    for (index, digit) in digits.char_indices() {
+        if index > 0 && (digits.len() - index).is_multiple_of(3) {
+            grouped.push(',');
+        }
+        grouped.push(digit);
+    }
+    grouped
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn thousands_stand_apart() {
+        assert_eq!(count(0), "0");
+        assert_eq!(count(999), "999");
+        assert_eq!(count(1_000), "1,000");
+        assert_eq!(count(1_234_567), "1,234,567");
+    }
+
+    #[test]
+    fn durations_are_told_to_the_second() {
+        assert_eq!(duration(Duration::from_millis(598_900)), "9m 58s");
+        assert_eq!(duration(Duration::from_millis(900)), "0s");
+    }
+}

@@ -1,0 +1,1 @@
+//! `arfw run`: sets up logging and the runtime, and hands over to the daemon.

@@ -1,0 +1,66 @@
+//! The commands' end of the control socket.
+
+use std::io;
+use std::path::Path;
+
+use anyhow::{Context as _, ensure};
+use http_body_util::{BodyExt as _, Empty};
+use hyper::body::Bytes;
+use hyper::{Request, header};
+use hyper_util::rt::TokioIo;
+use serde::de::DeserializeOwned;
+use tokio::net::UnixStream;
+
+/// No daemon answers at the socket.
+#[derive(Debug, thiserror::Error)]
+#[error("the daemon does not run (nobody answers at `{socket}`)")]
+pub struct Unreachable {
+    socket: String,
+}
+
+/// Asks the daemon for what stands at `path`.
+///
+/// # Errors
+///
+/// [`Unreachable`] when no daemon is there; otherwise when it may not be asked or its answer makes no sense.
+pub async fn get<T: DeserializeOwned>(socket: &Path, path: &str) -> anyhow::Result<T> {
+    let stream = match UnixStream::connect(socket).await {
+        Ok(stream) => stream,
+        Err(error) if is_nobody(&error) => {
+            return Err(Unreachable {
+                socket: socket.display().to_string(),
+            }
+            .into());
+        }
+        Err(error) => {
+            return Err(error).with_context(|| format!("cannot connect to `{}`", socket.display()));
+        }
+    };
+    let (mut sender, connection) = hyper::client::conn::http1::handshake(TokioIo::new(stream))
+        .await
+        .context("cannot speak to the daemon")?;
+    let connection = tokio::spawn(connection);
+    let request = Request::get(path)
+        .header(header::HOST, "arfw")
+        .body(Empty::<Bytes>::new())?;
+    let response = sender
+        .send_request(request)
+        .await
+        .context("the daemon did not answer")?;
+    let status = response.status();
+    let body = response.into_body().collect().await?.to_bytes();
+    connection.abort();
+    ensure!(
+        status.is_success(),
+        "the daemon answered {status}: {}",
+        String::from_utf8_lossy(&body)
+    );
+    serde_json::from_slice(&body).context("the daemon's answer is of another version")
+}
+
+fn is_nobody(error: &io::Error) -> bool {
+    matches!(
+        error.kind(),
+        io::ErrorKind::NotFound | io::ErrorKind::ConnectionRefused
+    )
+}

@@ -1,0 +1,134 @@
+//! What the control socket tells, and the commands print with `--json`.
+//!
+//! Field names are stable. Times are RFC 3339 in UTC, durations are seconds.
+
+use serde::{Deserialize, Serialize};
+
+/// One banned address.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Ban {
+    /// The address in canonical form.
+    pub address: String,
+    /// Time left; `null` for a permanent ban.
+    pub seconds_left: Option<f64>,
+    /// Wall time at which it ends; `null` for a permanent ban.
+    pub expires_at: Option<String>,
+    /// Wall time at which it began.
+    pub banned_at: String,
+    /// The rule of the alert that led to it; 0 when that is not known.
+    pub rule_id: u32,
+    /// Packets dropped since it began.
+    pub packets: u64,
+    /// Bytes dropped since it began.
+    pub bytes: u64,
+    /// The executables that hold it; empty when the daemon does not run and the kernel was asked.
+    pub by: Vec<Holder>,
+}
+
+/// One key of a ban (AR-TIME-3).
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Holder {
+    /// Base name of the executable: `firewall-drop`.
+    pub executable: String,
+    /// Offences that counted so far.
+    pub offences: u32,
+    /// The section, counted over all `<active-response>` elements from 0; `null` when that is not known.
+    pub response: Option<usize>,
+    /// The alert's own identifier; `null` when it had none.
+    pub alert_id: Option<String>,
+}
+
+/// How the daemon stands.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Status {
+    /// Version of the daemon.
+    pub version: String,
+    /// Its process.
+    pub pid: u32,
+    /// Seconds since it started.
+    pub uptime_seconds: f64,
+    /// The configuration in force.
+    pub config: String,
+    /// False when the configuration switches active response off (AR-CFG-6).
+    pub enabled: bool,
+    /// Usable responses of the configuration.
+    pub responses: usize,
+    /// The file that is followed.
+    pub alerts: String,
+    /// Whether that file was there at the start.
+    pub alerts_found: bool,
+    /// What became of the alerts since the start.
+    pub counts: Counts,
+    /// Addresses that are banned.
+    pub active: Active,
+    /// The enforcer: `xdp`, `dry-run`.
+    pub enforcer: String,
+    /// Interfaces and how they are covered.
+    pub interfaces: Vec<Interface>,
+    /// Packets by what the kernel program found out about them.
+    pub packets: Vec<Total>,
+}
+
+/// What became of the alerts since the start.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct Counts {
+    /// Lines read.
+    pub lines: u64,
+    /// Lines that were no alert.
+    pub malformed: u64,
+    /// Lines over the limit of length.
+    pub too_long: u64,
+    /// Alerts that at least one section matched.
+    pub matched: u64,
+    /// Of these, alerts that led to nothing, because of their offender, the white list or the guard.
+    pub refused: u64,
+    /// Offences for other hosts (AR-ROUTE).
+    pub elsewhere: u64,
+    /// Offences of executables that this version does not run.
+    pub unsupported: u64,
+    /// Bans made.
+    pub bans: u64,
+    /// Bans whose end was moved by a repeat.
+    pub moved: u64,
+    /// Bans ended.
+    pub unbans: u64,
+    /// Bans refused because a limit was reached.
+    pub over_limit: u64,
+    /// Effects that an enforcer could not perform.
+    pub failed: u64,
+}
+
+/// Addresses that are banned.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct Active {
+    /// IPv4 addresses.
+    pub v4: usize,
+    /// IPv6 addresses.
+    pub v6: usize,
+    /// IPv4 addresses that there is room for.
+    pub room_v4: usize,
+    /// IPv6 addresses that there is room for.
+    pub room_v6: usize,
+}
+
+/// One interface.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Interface {
+    /// Its name.
+    pub name: String,
+    /// `native`, `generic` or `none`.
+    pub mode: String,
+    /// Why not in a better way; empty when it is the best.
+    pub why: String,
+}
+
+/// Packets of one outcome, all interfaces together.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Total {
+    /// `clean`, `banned`, ...
+    pub outcome: String,
+    /// Packets.
+    pub packets: u64,
+    /// Bytes.
+    pub bytes: u64,
+}
