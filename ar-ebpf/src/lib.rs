@@ -30,8 +30,12 @@ pub mod map {
     pub const ALL: [&str; 6] = [BANS_V4, BANS_V6, FRONT_V4, FRONT_V6, STATS, ABI];
 }
 
-/// Name of the XDP program in the object file.
+/// Name of the XDP program in the object file. It takes multi-buffer frames, so that native mode is
+/// possible with jumbo MTUs, and needs Linux 5.18.
 pub const XDP_PROGRAM: &str = "arfw_xdp";
+
+/// Name of the same program without multi-buffer frames: for Linux 5.15 to 5.17, which refuse the other one.
+pub const XDP_PROGRAM_LINEAR: &str = "arfw_xdp_linear";
 
 /// Bans per family that the maps are created for unless user space asks for another number.
 pub const DEFAULT_MAX_BANS: u32 = 131_072;
@@ -122,19 +126,24 @@ pub enum Outcome {
     Expired = 3,
     /// Not IP (ARP, LLDP, ...): passed.
     NotIp = 4,
-    /// Too short for the headers that it announces: passed.
+    /// Ends within the Ethernet header, a VLAN tag, or the fixed part of an IP header: passed.
     Truncated = 5,
+    /// Announced as IP, but its version is another, or its IPv4 header is shorter than one can be: passed.
+    ///
+    /// The network stack discards such a packet by itself, so passing it lets nobody through.
+    Malformed = 6,
 }
 
 impl Outcome {
     /// Every outcome, in the order of its index.
-    pub const ALL: [Self; 6] = [
+    pub const ALL: [Self; 7] = [
         Self::Clean,
         Self::Banned,
         Self::Shadow,
         Self::Expired,
         Self::NotIp,
         Self::Truncated,
+        Self::Malformed,
     ];
 
     /// Index into `STATS`.
