@@ -47,7 +47,7 @@ pub const FRONT_BITS: u32 = 1 << 24;
 pub const FRONT_WORDS: u32 = FRONT_BITS / 64;
 
 /// An IPv4 source address, in network byte order.
-#[repr(C)]
+#[repr(C, align(4))]
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct AddrV4 {
     /// The four octets as they stand in the packet.
@@ -55,11 +55,24 @@ pub struct AddrV4 {
 }
 
 /// An IPv6 source address, in network byte order.
-#[repr(C)]
+#[repr(C, align(8))]
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct AddrV6 {
     /// The sixteen octets as they stand in the packet.
     pub octets: [u8; 16],
+}
+
+impl AddrV6 {
+    /// The address whose /64 and remainder are, as the octets stand in memory, these two integers.
+    #[must_use]
+    #[inline(always)]
+    pub const fn from_halves(subnet: u64, interface: u64) -> Self {
+        let [a, b, c, d, e, f, g, h] = subnet.to_ne_bytes();
+        let [i, j, k, l, m, n, o, p] = interface.to_ne_bytes();
+        Self {
+            octets: [a, b, c, d, e, f, g, h, i, j, k, l, m, n, o, p],
+        }
+    }
 }
 
 /// What the kernel holds for one banned address. All integers in host byte order.
@@ -172,8 +185,8 @@ impl FrontBit {
     #[must_use]
     #[inline(always)]
     pub const fn of_v6(addr: AddrV6) -> Self {
-        let [a, b, c, d, e, f, g, h, ..] = addr.octets;
-        let subnet = u64::from_ne_bytes([a, b, c, d, e, f, g, h]);
+        let (subnet, _) = addr.octets.split_first_chunk::<8>().unwrap();
+        let subnet = u64::from_ne_bytes(*subnet);
         let mixed = (subnet ^ (subnet >> 32)).wrapping_mul(0x9E37_79B9_7F4A_7C15);
         Self((mixed >> 40) as u32)
     }
