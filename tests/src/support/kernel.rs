@@ -194,26 +194,29 @@ impl Kernel {
     /// When the kernel refuses the frame, which must have 14 bytes; when not exactly one total moved by
     /// one packet of the frame's length; when the action is not the outcome's.
     pub fn run(&self, frame: &[u8]) -> anyhow::Result<Outcome> {
-        self.run_with(TestRunOptions {
+        let options = TestRunOptions {
             data_in: Some(frame),
             ..TestRunOptions::default()
-        })
+        };
+        self.run_with(options, frame.len())
     }
 
-    /// Runs one packet whose first buffer holds `first` bytes, at least 14, and the next ones the rest.
+    /// Runs one packet whose first buffer holds `first` bytes, at least 14, and the next ones the rest;
+    /// `counted` bytes of it are expected in the totals.
     ///
     /// # Errors
     ///
     /// As [`Kernel::run`]; and before Linux 6.18, which is the first that takes such a packet.
-    pub fn run_split(&self, frame: &[u8], first: u32) -> anyhow::Result<Outcome> {
+    pub fn run_split(&self, frame: &[u8], first: u32, counted: usize) -> anyhow::Result<Outcome> {
         // `struct xdp_md`: the second word is the end of the first buffer.
         let context = [0, first, 0, 0, 0, 0].map(u32::to_ne_bytes).concat();
-        self.run_with(TestRunOptions {
+        let options = TestRunOptions {
             data_in: Some(frame),
             ctx_in: Some(&context),
             ..TestRunOptions::default()
-        })
-        .context("running a packet in two buffers, for which Linux 6.18 is needed")
+        };
+        self.run_with(options, counted)
+            .context("running a packet in two buffers, for which Linux 6.18 is needed")
     }
 
     /// Runs `frame` `times` over and looks at nothing.
@@ -230,14 +233,13 @@ impl Kernel {
         Ok(())
     }
 
-    fn run_with(&self, options: TestRunOptions<'_>) -> anyhow::Result<Outcome> {
-        let len = options.data_in.map_or(0, <[u8]>::len);
+    fn run_with(&self, options: TestRunOptions<'_>, bytes: usize) -> anyhow::Result<Outcome> {
         let before = self.totals()?;
         let action = self.xdp()?.test_run(options)?.return_value;
         let after = self.totals()?;
         let counted = Total {
             packets: 1,
-            bytes: u64::try_from(len)?,
+            bytes: u64::try_from(bytes)?,
         };
         let mut moved = Outcome::ALL
             .into_iter()

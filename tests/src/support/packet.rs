@@ -16,8 +16,10 @@ pub const TAG_VLAN: u16 = 0x8100;
 /// Tag protocol of 802.1ad, the outer tag of QinQ.
 pub const TAG_SERVICE: u16 = 0x88a8;
 
-const TO_IPV4: Ipv4Addr = Ipv4Addr::new(192, 0, 2, 1);
-const TO_IPV6: Ipv6Addr = Ipv6Addr::new(0x2001, 0xdb8, 0xffff, 0, 0, 0, 0, 1);
+/// Destination of every IPv4 packet here.
+pub const TO_IPV4: Ipv4Addr = Ipv4Addr::new(192, 0, 2, 1);
+/// Destination of every IPv6 packet here.
+pub const TO_IPV6: Ipv6Addr = Ipv6Addr::new(0x2001, 0xdb8, 0xffff, 0, 0, 0, 0, 1);
 
 /// What an IP header carries: its protocol number, and the bytes.
 #[derive(Clone, Debug)]
