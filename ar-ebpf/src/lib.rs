@@ -18,20 +18,28 @@ pub mod map {
     /// Hash of [`AddrV6`](crate::AddrV6) to [`Ban`](crate::Ban).
     pub const BANS_V6: &str = "BANS_V6";
     /// Bitmap in an array of `u64`: a set bit says that something in that IPv4 /24 may be banned.
+    ///
+    /// A clear bit hides every ban behind it. So user space sets a bit before it inserts a ban, and clears
+    /// it only after it has removed the last one behind it. The same holds for the next map.
     pub const FRONT_V4: &str = "FRONT_V4";
     /// Bitmap in an array of `u64`: a set bit says that something in an IPv6 /64 with that hash may be banned.
     pub const FRONT_V6: &str = "FRONT_V6";
     /// Per-CPU array of [`Total`](crate::Total), indexed by [`Outcome`](crate::Outcome).
     pub const STATS: &str = "STATS";
-    /// Array of one `u32`: the [`ABI_VERSION`](crate::ABI_VERSION) of the pinned maps.
+    /// Array of one `u32`: the [`ABI_VERSION`](crate::ABI_VERSION) of the pinned maps; 0 until user space,
+    /// which alone reads and writes it, has made them its own.
     pub const ABI: &str = "ABI";
 
     /// Every map, in the order in which they are described.
     pub const ALL: [&str; 6] = [BANS_V4, BANS_V6, FRONT_V4, FRONT_V6, STATS, ABI];
 }
 
-/// Name of the XDP program in the object file.
+/// Name of the XDP program in the object file. It takes multi-buffer frames, so that native mode is
+/// possible with jumbo MTUs, and needs Linux 5.18.
 pub const XDP_PROGRAM: &str = "arfw_xdp";
+
+/// Name of the same program without multi-buffer frames: for Linux 5.15 to 5.17, which refuse the other one.
+pub const XDP_PROGRAM_LINEAR: &str = "arfw_xdp_linear";
 
 /// Bans per family that the maps are created for unless user space asks for another number.
 pub const DEFAULT_MAX_BANS: u32 = 131_072;
@@ -42,26 +50,42 @@ pub const FRONT_BITS: u32 = 1 << 24;
 /// `u64` words of a front bitmap.
 pub const FRONT_WORDS: u32 = FRONT_BITS / 64;
 
-/// An IPv4 source address, in network byte order.
-#[repr(C)]
+/// An IPv4 source address, in network byte order. Aligned as the integer that the program handles it in.
+#[repr(C, align(4))]
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct AddrV4 {
     /// The four octets as they stand in the packet.
     pub octets: [u8; 4],
 }
 
-/// An IPv6 source address, in network byte order.
-#[repr(C)]
+/// An IPv6 source address, in network byte order. Aligned as the two integers that the program handles it in.
+#[repr(C, align(8))]
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct AddrV6 {
     /// The sixteen octets as they stand in the packet.
     pub octets: [u8; 16],
 }
 
+impl AddrV6 {
+    /// The address whose /64 and remainder are, as the octets stand in memory, these two integers.
+    #[must_use]
+    #[inline(always)]
+    pub const fn from_halves(subnet: u64, interface: u64) -> Self {
+        let [a, b, c, d, e, f, g, h] = subnet.to_ne_bytes();
+        let [i, j, k, l, m, n, o, p] = interface.to_ne_bytes();
+        Self {
+            octets: [a, b, c, d, e, f, g, h, i, j, k, l, m, n, o, p],
+        }
+    }
+}
+
 /// What the kernel holds for one banned address. All integers in host byte order.
 ///
 /// The fields that every hit touches come first: the hash element's header fills most of the first
 /// cache line, and the value starts at its end.
+///
+/// User space can only write a value whole. It carries the counters over, and what is counted between
+/// its look and its write is lost.
 #[repr(C)]
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Ban {
@@ -73,7 +97,7 @@ pub struct Ban {
     pub expires_at_ns: u64,
     /// Packets dropped (or, in a shadow ban, that would have been), since the ban was made.
     pub packets: u64,
-    /// Bytes of those packets, from the Ethernet header on.
+    /// Bytes of those packets, from the Ethernet header on, without a frame check sequence.
     pub bytes: u64,
     /// CLOCK_MONOTONIC, coarse, of the last such packet; 0 before the first.
     pub last_seen_ns: u64,
@@ -122,19 +146,24 @@ pub enum Outcome {
     Expired = 3,
     /// Not IP (ARP, LLDP, ...): passed.
     NotIp = 4,
-    /// Too short for the headers that it announces: passed.
+    /// Ends within the Ethernet header, a VLAN tag, or the fixed part of an IP header: passed.
     Truncated = 5,
+    /// Announced as IP, but its version is another, or its IPv4 header is shorter than one can be: passed.
+    ///
+    /// The network stack discards such a packet by itself, so passing it lets nobody through.
+    Malformed = 6,
 }
 
 impl Outcome {
     /// Every outcome, in the order of its index.
-    pub const ALL: [Self; 6] = [
+    pub const ALL: [Self; 7] = [
         Self::Clean,
         Self::Banned,
         Self::Shadow,
         Self::Expired,
         Self::NotIp,
         Self::Truncated,
+        Self::Malformed,
     ];
 
     /// Index into `STATS`.
