@@ -30,8 +30,12 @@ pub mod map {
     pub const ALL: [&str; 6] = [BANS_V4, BANS_V6, FRONT_V4, FRONT_V6, STATS, ABI];
 }
 
-/// Name of the XDP program in the object file.
+/// Name of the XDP program in the object file. It takes multi-buffer frames, so that native mode is
+/// possible with jumbo MTUs, and needs Linux 5.18.
 pub const XDP_PROGRAM: &str = "arfw_xdp";
+
+/// Name of the same program without multi-buffer frames: for Linux 5.15 to 5.17, which refuse the other one.
+pub const XDP_PROGRAM_LINEAR: &str = "arfw_xdp_linear";
 
 /// Bans per family that the maps are created for unless user space asks for another number.
 pub const DEFAULT_MAX_BANS: u32 = 131_072;
@@ -43,7 +47,7 @@ pub const FRONT_BITS: u32 = 1 << 24;
 pub const FRONT_WORDS: u32 = FRONT_BITS / 64;
 
 /// An IPv4 source address, in network byte order.
-#[repr(C)]
+#[repr(C, align(4))]
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct AddrV4 {
     /// The four octets as they stand in the packet.
@@ -51,11 +55,24 @@ pub struct AddrV4 {
 }
 
 /// An IPv6 source address, in network byte order.
-#[repr(C)]
+#[repr(C, align(8))]
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct AddrV6 {
     /// The sixteen octets as they stand in the packet.
     pub octets: [u8; 16],
+}
+
+impl AddrV6 {
+    /// The address whose /64 and remainder are, as the octets stand in memory, these two integers.
+    #[must_use]
+    #[inline(always)]
+    pub const fn from_halves(subnet: u64, interface: u64) -> Self {
+        let [a, b, c, d, e, f, g, h] = subnet.to_ne_bytes();
+        let [i, j, k, l, m, n, o, p] = interface.to_ne_bytes();
+        Self {
+            octets: [a, b, c, d, e, f, g, h, i, j, k, l, m, n, o, p],
+        }
+    }
 }
 
 /// What the kernel holds for one banned address. All integers in host byte order.
@@ -122,19 +139,24 @@ pub enum Outcome {
     Expired = 3,
     /// Not IP (ARP, LLDP, ...): passed.
     NotIp = 4,
-    /// Too short for the headers that it announces: passed.
+    /// Ends within the Ethernet header, a VLAN tag, or the fixed part of an IP header: passed.
     Truncated = 5,
+    /// Announced as IP, but its version is another, or its IPv4 header is shorter than one can be: passed.
+    ///
+    /// The network stack discards such a packet by itself, so passing it lets nobody through.
+    Malformed = 6,
 }
 
 impl Outcome {
     /// Every outcome, in the order of its index.
-    pub const ALL: [Self; 6] = [
+    pub const ALL: [Self; 7] = [
         Self::Clean,
         Self::Banned,
         Self::Shadow,
         Self::Expired,
         Self::NotIp,
         Self::Truncated,
+        Self::Malformed,
     ];
 
     /// Index into `STATS`.
@@ -163,8 +185,8 @@ impl FrontBit {
     #[must_use]
     #[inline(always)]
     pub const fn of_v6(addr: AddrV6) -> Self {
-        let [a, b, c, d, e, f, g, h, ..] = addr.octets;
-        let subnet = u64::from_ne_bytes([a, b, c, d, e, f, g, h]);
+        let (subnet, _) = addr.octets.split_first_chunk::<8>().unwrap();
+        let subnet = u64::from_ne_bytes(*subnet);
         let mixed = (subnet ^ (subnet >> 32)).wrapping_mul(0x9E37_79B9_7F4A_7C15);
         Self((mixed >> 40) as u32)
     }
