@@ -3,11 +3,6 @@
 //! Without it every field of a header is put together from single bytes, since nothing promises where in
 //! memory a frame begins. Changes nothing for other targets.
 
-#![expect(
-    clippy::print_stdout,
-    reason = "printing is how a build script talks to cargo"
-)]
-
 use std::env;
 
 /// Machines whose kernels let a program read a frame at any address. Elsewhere the verifier may refuse it.

@@ -18,12 +18,16 @@ pub mod map {
     /// Hash of [`AddrV6`](crate::AddrV6) to [`Ban`](crate::Ban).
     pub const BANS_V6: &str = "BANS_V6";
     /// Bitmap in an array of `u64`: a set bit says that something in that IPv4 /24 may be banned.
+    ///
+    /// A clear bit hides every ban behind it. So user space sets a bit before it inserts a ban, and clears
+    /// it only after it has removed the last one behind it. The same holds for the next map.
     pub const FRONT_V4: &str = "FRONT_V4";
     /// Bitmap in an array of `u64`: a set bit says that something in an IPv6 /64 with that hash may be banned.
     pub const FRONT_V6: &str = "FRONT_V6";
     /// Per-CPU array of [`Total`](crate::Total), indexed by [`Outcome`](crate::Outcome).
     pub const STATS: &str = "STATS";
-    /// Array of one `u32`: the [`ABI_VERSION`](crate::ABI_VERSION) of the pinned maps.
+    /// Array of one `u32`: the [`ABI_VERSION`](crate::ABI_VERSION) of the pinned maps; 0 until user space,
+    /// which alone reads and writes it, has made them its own.
     pub const ABI: &str = "ABI";
 
     /// Every map, in the order in which they are described.
@@ -46,7 +50,7 @@ pub const FRONT_BITS: u32 = 1 << 24;
 /// `u64` words of a front bitmap.
 pub const FRONT_WORDS: u32 = FRONT_BITS / 64;
 
-/// An IPv4 source address, in network byte order.
+/// An IPv4 source address, in network byte order. Aligned as the integer that the program handles it in.
 #[repr(C, align(4))]
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct AddrV4 {
@@ -54,7 +58,7 @@ pub struct AddrV4 {
     pub octets: [u8; 4],
 }
 
-/// An IPv6 source address, in network byte order.
+/// An IPv6 source address, in network byte order. Aligned as the two integers that the program handles it in.
 #[repr(C, align(8))]
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct AddrV6 {
@@ -79,6 +83,9 @@ impl AddrV6 {
 ///
 /// The fields that every hit touches come first: the hash element's header fills most of the first
 /// cache line, and the value starts at its end.
+///
+/// User space can only write a value whole. It carries the counters over, and what is counted between
+/// its look and its write is lost.
 #[repr(C)]
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Ban {
@@ -90,7 +97,7 @@ pub struct Ban {
     pub expires_at_ns: u64,
     /// Packets dropped (or, in a shadow ban, that would have been), since the ban was made.
     pub packets: u64,
-    /// Bytes of those packets, from the Ethernet header on.
+    /// Bytes of those packets, from the Ethernet header on, without a frame check sequence.
     pub bytes: u64,
     /// CLOCK_MONOTONIC, coarse, of the last such packet; 0 before the first.
     pub last_seen_ns: u64,
@@ -185,8 +192,8 @@ impl FrontBit {
     #[must_use]
     #[inline(always)]
     pub const fn of_v6(addr: AddrV6) -> Self {
-        let (subnet, _) = addr.octets.split_first_chunk::<8>().unwrap();
-        let subnet = u64::from_ne_bytes(*subnet);
+        let [a, b, c, d, e, f, g, h, ..] = addr.octets;
+        let subnet = u64::from_ne_bytes([a, b, c, d, e, f, g, h]);
         let mixed = (subnet ^ (subnet >> 32)).wrapping_mul(0x9E37_79B9_7F4A_7C15);
         Self((mixed >> 40) as u32)
     }

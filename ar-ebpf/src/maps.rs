@@ -4,9 +4,7 @@
 
 use core::arch::asm;
 
-use ar_ebpf::{
-    AddrV4, AddrV6, Ban, DEFAULT_MAX_BANS, FRONT_WORDS, FrontBit, Outcome, Total, flag,
-};
+use ar_ebpf::{AddrV4, AddrV6, Ban, DEFAULT_MAX_BANS, FRONT_WORDS, FrontBit, Outcome, Total, flag};
 use aya_ebpf::btf_maps::{Array, HashMap, PerCpuArray};
 use aya_ebpf::helpers::generated::bpf_ktime_get_coarse_ns;
 use aya_ebpf::macros::btf_map;
@@ -101,13 +99,19 @@ unsafe fn add(counter: *mut u64, by: u64) {
 /// Whether something in the /24 of `addr` may be banned.
 #[inline(always)]
 pub(crate) fn front_v4(addr: AddrV4) -> bool {
-    is_set(FRONT_V4.get_ptr(FrontBit::of_v4(addr).word()), FrontBit::of_v4(addr))
+    is_set(
+        FRONT_V4.get_ptr(FrontBit::of_v4(addr).word()),
+        FrontBit::of_v4(addr),
+    )
 }
 
 /// Whether something in an IPv6 /64 that shares the hash of `addr` may be banned.
 #[inline(always)]
 pub(crate) fn front_v6(addr: AddrV6) -> bool {
-    is_set(FRONT_V6.get_ptr(FrontBit::of_v6(addr).word()), FrontBit::of_v6(addr))
+    is_set(
+        FRONT_V6.get_ptr(FrontBit::of_v6(addr).word()),
+        FrontBit::of_v6(addr),
+    )
 }
 
 #[inline(always)]

@@ -1,1 +1,3 @@
 //! Support of the behaviour tests.
+
+pub mod support;

@@ -1,0 +1,328 @@
+//! The kernel program in the real kernel, without an interface: its maps, and one packet at a time.
+//!
+//! Packets run by BPF_PROG_TEST_RUN, which refuses frames below the 14 bytes of an Ethernet header. Each
+//! [`Kernel`] has maps of its own, pinned nowhere, so tests may run side by side.
+
+use std::net::IpAddr;
+use std::path::Path;
+use std::{env, fs, io};
+
+use anyhow::Context as _;
+use ar_ebpf::{
+    AddrV4, AddrV6, Ban, FrontBit, NEVER, Outcome, Total, XDP_PROGRAM, XDP_PROGRAM_LINEAR, map,
+};
+use aya::maps::{Array, HashMap, MapData, MapError, PerCpuArray};
+use aya::programs::{TestRun as _, TestRunOptions, Xdp};
+use aya::{Ebpf, EbpfLoader};
+use rustix::time::{ClockId, clock_gettime};
+
+/// Bans per family that the maps of a [`Kernel`] have room for.
+pub const MAX_BANS: u32 = 4096;
+
+const XDP_DROP: u32 = 1;
+const XDP_PASS: u32 = 2;
+
+/// The object file under test.
+///
+/// # Errors
+///
+/// When it is not there: it has to be built first.
+pub fn object() -> anyhow::Result<Vec<u8>> {
+    let built = concat!(env!("CARGO_MANIFEST_DIR"), "/../target/bpf/arfw-xdp.o");
+    let path = env::var("ARFW_BPF_OBJECT").unwrap_or_else(|_| built.to_owned());
+    fs::read(Path::new(&path))
+        .with_context(|| format!("reading `{path}`; `cargo xtask build` makes it"))
+}
+
+/// A loaded program and its maps.
+pub struct Kernel {
+    ebpf: Ebpf,
+    program: &'static str,
+    bans_v4: HashMap<MapData, AddrV4, Ban>,
+    bans_v6: HashMap<MapData, AddrV6, Ban>,
+    front_v4: Array<MapData, u64>,
+    front_v6: Array<MapData, u64>,
+    stats: PerCpuArray<MapData, Total>,
+}
+
+impl Kernel {
+    /// Loads the program for multi-buffer frames.
+    ///
+    /// # Errors
+    ///
+    /// Says so when this process may not load programs; also when the kernel refuses this one.
+    pub fn load() -> anyhow::Result<Self> {
+        Self::load_program(XDP_PROGRAM)
+    }
+
+    /// Loads the program for single buffers.
+    ///
+    /// # Errors
+    ///
+    /// As [`Kernel::load`].
+    pub fn load_linear() -> anyhow::Result<Self> {
+        Self::load_program(XDP_PROGRAM_LINEAR)
+    }
+
+    fn load_program(program: &'static str) -> anyhow::Result<Self> {
+        Self::try_load_program(program).map_err(|error| {
+            let refused = error.chain().any(|cause| {
+                cause
+                    .downcast_ref::<io::Error>()
+                    .is_some_and(|cause| cause.kind() == io::ErrorKind::PermissionDenied)
+            });
+            if refused {
+                error.context(
+                    "loading BPF programs is not permitted: this test needs root, or the capabilities \
+                     BPF, NET_ADMIN and PERFMON",
+                )
+            } else {
+                error
+            }
+        })
+    }
+
+    fn try_load_program(program: &'static str) -> anyhow::Result<Self> {
+        let mut ebpf = EbpfLoader::new()
+            .map_max_entries(map::BANS_V4, MAX_BANS)
+            .map_max_entries(map::BANS_V6, MAX_BANS)
+            .load(&object()?)
+            .context("loading the object")?;
+        let xdp: &mut Xdp = ebpf
+            .program_mut(program)
+            .with_context(|| format!("no program `{program}` in the object"))?
+            .try_into()?;
+        xdp.load().with_context(|| format!("loading `{program}`"))?;
+        let mut take = |name: &str| {
+            ebpf.take_map(name)
+                .with_context(|| format!("no map `{name}` in the object"))
+        };
+        Ok(Self {
+            bans_v4: take(map::BANS_V4)?.try_into()?,
+            bans_v6: take(map::BANS_V6)?.try_into()?,
+            front_v4: take(map::FRONT_V4)?.try_into()?,
+            front_v6: take(map::FRONT_V6)?.try_into()?,
+            stats: take(map::STATS)?.try_into()?,
+            ebpf,
+            program,
+        })
+    }
+
+    /// Bans `addr`: the entry, and its bit in the front bitmap.
+    ///
+    /// # Errors
+    ///
+    /// When the kernel refuses the entry.
+    pub fn ban(&mut self, addr: IpAddr, ban: Ban) -> anyhow::Result<()> {
+        match addr {
+            IpAddr::V4(v4) => self.bans_v4.insert(key_v4(v4), ban, 0)?,
+            IpAddr::V6(v6) => self.bans_v6.insert(key_v6(v6), ban, 0)?,
+        }
+        self.set_front(addr, true)
+    }
+
+    /// Removes the entry of `addr`, and leaves the front bitmap as it is.
+    ///
+    /// # Errors
+    ///
+    /// When there is none.
+    pub fn unban(&mut self, addr: IpAddr) -> anyhow::Result<()> {
+        match addr {
+            IpAddr::V4(v4) => self.bans_v4.remove(&key_v4(v4))?,
+            IpAddr::V6(v6) => self.bans_v6.remove(&key_v6(v6))?,
+        }
+        Ok(())
+    }
+
+    /// Sets or clears the front bit of `addr`, whatever else it stands for.
+    ///
+    /// # Errors
+    ///
+    /// When the kernel refuses.
+    pub fn set_front(&mut self, addr: IpAddr, set: bool) -> anyhow::Result<()> {
+        let (front, bit) = match addr {
+            IpAddr::V4(v4) => (&mut self.front_v4, FrontBit::of_v4(key_v4(v4))),
+            IpAddr::V6(v6) => (&mut self.front_v6, FrontBit::of_v6(key_v6(v6))),
+        };
+        let word = front.get(&bit.word(), 0)?;
+        let word = if set {
+            word | bit.mask()
+        } else {
+            word & !bit.mask()
+        };
+        front.set(bit.word(), word, 0)?;
+        Ok(())
+    }
+
+    /// What the map holds for `addr`.
+    ///
+    /// # Errors
+    ///
+    /// When the kernel refuses the look-up.
+    pub fn banned(&self, addr: IpAddr) -> anyhow::Result<Option<Ban>> {
+        let found = match addr {
+            IpAddr::V4(v4) => self.bans_v4.get(&key_v4(v4), 0),
+            IpAddr::V6(v6) => self.bans_v6.get(&key_v6(v6), 0),
+        };
+        match found {
+            Ok(ban) => Ok(Some(ban)),
+            Err(MapError::KeyNotFound) => Ok(None),
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    /// Sums the totals of all CPUs, in the order of [`Outcome::ALL`].
+    ///
+    /// # Errors
+    ///
+    /// When the kernel refuses the look-up.
+    pub fn totals(&self) -> anyhow::Result<[Total; Outcome::ALL.len()]> {
+        let mut totals = [Total::default(); Outcome::ALL.len()];
+        for (total, outcome) in totals.iter_mut().zip(Outcome::ALL) {
+            for cpu in self.stats.get(&outcome.index(), 0)?.iter() {
+                total.packets += cpu.packets;
+                total.bytes += cpu.bytes;
+            }
+        }
+        Ok(totals)
+    }
+
+    /// Runs one packet and returns its outcome.
+    ///
+    /// # Errors
+    ///
+    /// When the kernel refuses the frame, which must have 14 bytes; when not exactly one total moved by
+    /// one packet of the frame's length; when the action is not the outcome's.
+    pub fn run(&self, frame: &[u8]) -> anyhow::Result<Outcome> {
+        let options = TestRunOptions {
+            data_in: Some(frame),
+            ..TestRunOptions::default()
+        };
+        self.run_with(options, frame.len())
+    }
+
+    /// Runs one packet whose first buffer holds `first` bytes, at least 14, and the next ones the rest;
+    /// `counted` bytes of it are expected in the totals.
+    ///
+    /// # Errors
+    ///
+    /// As [`Kernel::run`]; and before Linux 6.18, which is the first that takes such a packet.
+    pub fn run_split(&self, frame: &[u8], first: u32, counted: usize) -> anyhow::Result<Outcome> {
+        // `struct xdp_md`: the second word is the end of the first buffer.
+        let context = [0, first, 0, 0, 0, 0].map(u32::to_ne_bytes).concat();
+        let options = TestRunOptions {
+            data_in: Some(frame),
+            ctx_in: Some(&context),
+            ..TestRunOptions::default()
+        };
+        self.run_with(options, counted)
+            .context("running a packet in two buffers, for which Linux 6.18 is needed")
+    }
+
+    /// Runs `frame` `times` over and looks at nothing.
+    ///
+    /// # Errors
+    ///
+    /// When the kernel refuses the frame.
+    pub fn repeat(&self, frame: &[u8], times: u32) -> anyhow::Result<()> {
+        self.xdp()?.test_run(TestRunOptions {
+            data_in: Some(frame),
+            repeat: times,
+            ..TestRunOptions::default()
+        })?;
+        Ok(())
+    }
+
+    fn run_with(&self, options: TestRunOptions<'_>, bytes: usize) -> anyhow::Result<Outcome> {
+        let before = self.totals()?;
+        let action = self.xdp()?.test_run(options)?.return_value;
+        let after = self.totals()?;
+        let counted = Total {
+            packets: 1,
+            bytes: u64::try_from(bytes)?,
+        };
+        let mut moved = Outcome::ALL
+            .into_iter()
+            .filter(|outcome| difference(&before, &after, *outcome) != Total::default());
+        let outcome = moved.next().context("no total moved")?;
+        anyhow::ensure!(moved.next().is_none(), "more than one total moved");
+        let difference = difference(&before, &after, outcome);
+        anyhow::ensure!(
+            difference == counted,
+            "{outcome:?} moved by {difference:?}, and {counted:?} ran"
+        );
+        let expected = if outcome == Outcome::Banned {
+            XDP_DROP
+        } else {
+            XDP_PASS
+        };
+        anyhow::ensure!(action == expected, "{outcome:?} led to action {action}");
+        Ok(outcome)
+    }
+
+    fn xdp(&self) -> anyhow::Result<&Xdp> {
+        let program = self.ebpf.program(self.program);
+        Ok(program.context("the program was loaded")?.try_into()?)
+    }
+}
+
+/// A ban that ends at `expires_at_ns` of CLOCK_MONOTONIC and has met no packet.
+#[must_use]
+pub fn ban_until(expires_at_ns: u64) -> Ban {
+    Ban {
+        expires_at_ns,
+        packets: 0,
+        bytes: 0,
+        last_seen_ns: 0,
+        banned_at_ns: 1,
+        rule_id: 5712,
+        flags: 0,
+    }
+}
+
+/// A ban that does not end, with more `flags` of [`ar_ebpf::flag`].
+#[must_use]
+pub fn ban_for_good(flags: u32) -> Ban {
+    Ban {
+        flags: ar_ebpf::flag::PERMANENT | flags,
+        ..ban_until(NEVER)
+    }
+}
+
+/// CLOCK_MONOTONIC in nanoseconds.
+#[must_use]
+pub fn monotonic_ns() -> u64 {
+    nanoseconds(ClockId::Monotonic)
+}
+
+/// The clock that the program reads: CLOCK_MONOTONIC as of the last tick, in nanoseconds.
+#[must_use]
+pub fn coarse_ns() -> u64 {
+    nanoseconds(ClockId::MonotonicCoarse)
+}
+
+fn nanoseconds(clock: ClockId) -> u64 {
+    let time = clock_gettime(clock);
+    let part = |part: i64| u64::try_from(part).expect("the clock starts at boot");
+    part(time.tv_sec) * 1_000_000_000 + part(time.tv_nsec)
+}
+
+fn key_v4(addr: std::net::Ipv4Addr) -> AddrV4 {
+    AddrV4 {
+        octets: addr.octets(),
+    }
+}
+
+fn key_v6(addr: std::net::Ipv6Addr) -> AddrV6 {
+    AddrV6 {
+        octets: addr.octets(),
+    }
+}
+
+fn difference(before: &[Total], after: &[Total], outcome: Outcome) -> Total {
+    let index = outcome.index() as usize;
+    Total {
+        packets: after[index].packets - before[index].packets,
+        bytes: after[index].bytes - before[index].bytes,
+    }
+}

@@ -1,0 +1,97 @@
+//! When a ban ends: at its expiry by the kernel's own clock, with nobody there to remove it.
+
+use std::net::IpAddr;
+
+use ar_ebpf::{NEVER, Outcome};
+use tests::support::kernel::{Kernel, ban_for_good, ban_until, coarse_ns, monotonic_ns};
+use tests::support::packet::{self, udp};
+
+use super::{BANNED_V4, BANNED_V6};
+
+const SOURCES: [IpAddr; 2] = [IpAddr::V4(BANNED_V4), IpAddr::V6(BANNED_V6)];
+
+fn check(expires_at_ns: u64, expected: Outcome) -> anyhow::Result<()> {
+    let mut kernel = Kernel::load()?;
+    for source in SOURCES {
+        kernel.ban(source, ban_until(expires_at_ns))?;
+        let outcome = kernel.run(&packet::from(source, udp()))?;
+        assert_eq!(outcome, expected, "{source} until {expires_at_ns}");
+    }
+    Ok(())
+}
+
+#[test]
+fn a_ban_with_time_left_drops() -> anyhow::Result<()> {
+    check(monotonic_ns() + 3_600_000_000_000, Outcome::Banned)
+}
+
+/// AR-TIME-1
+#[test]
+fn a_ban_that_is_over_passes_though_it_is_still_in_the_map() -> anyhow::Result<()> {
+    check(0, Outcome::Expired)?;
+    check(1, Outcome::Expired)?;
+    // The coarse clock only moves on, so the program reads this time or a later one.
+    check(coarse_ns(), Outcome::Expired)
+}
+
+/// AR-TIME-2
+#[test]
+fn a_permanent_ban_drops() -> anyhow::Result<()> {
+    let mut kernel = Kernel::load()?;
+    for source in SOURCES {
+        kernel.ban(source, ban_for_good(0))?;
+        assert_eq!(kernel.run(&packet::from(source, udp()))?, Outcome::Banned);
+    }
+    // The end decides, not the flag.
+    check(NEVER, Outcome::Banned)
+}
+
+/// AR-TIME-1
+#[test]
+fn a_ban_stands_one_nanosecond_before_its_end() -> anyhow::Result<()> {
+    let mut kernel = Kernel::load()?;
+    let frame = packet::from(BANNED_V4.into(), udp());
+    // The clock stands still between two ticks, each of at least a millisecond: a run within one reads
+    // exactly the time that was read here. Of many tries nearly all are such runs.
+    for _ in 0..1000 {
+        let now = coarse_ns();
+        kernel.ban(BANNED_V4.into(), ban_until(now + 1))?;
+        let outcome = kernel.run(&frame)?;
+        if coarse_ns() == now {
+            assert_eq!(outcome, Outcome::Banned);
+            return Ok(());
+        }
+    }
+    panic!("no packet ran within one tick");
+}
+
+/// AR-TIME-1, AR-IMP-2
+#[test]
+fn a_ban_ends_by_itself_and_never_early() -> anyhow::Result<()> {
+    let mut kernel = Kernel::load()?;
+    let frame = packet::from(BANNED_V4.into(), udp());
+    let end = monotonic_ns() + 20_000_000;
+    kernel.ban(BANNED_V4.into(), ban_until(end))?;
+    let mut dropped = 0;
+    loop {
+        let before = coarse_ns();
+        let outcome = kernel.run(&frame)?;
+        let after = coarse_ns();
+        match outcome {
+            Outcome::Banned => {
+                assert!(before < end, "dropped though over");
+                dropped += 1;
+            }
+            Outcome::Expired => {
+                assert!(after >= end, "passed {} ns early", end - after);
+                break;
+            }
+            other => panic!("{other:?}"),
+        }
+    }
+    assert!(
+        dropped > 0,
+        "the machine was too busy to run one packet in 20 ms"
+    );
+    Ok(())
+}
