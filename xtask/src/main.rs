@@ -1,5 +1,73 @@
-//! `cargo xtask`: one command per file.
+//! `cargo xtask`: reads the command line and dispatches; each command has a file of its own.
 
 #![forbid(unsafe_code)]
 
-fn main() {}
+mod build;
+mod run;
+mod setup;
+mod shell;
+mod test;
+mod tidy;
+mod workspace;
+
+use std::process::ExitCode;
+
+use anyhow::Result;
+use clap::{Parser, Subcommand};
+
+use crate::workspace::Workspace;
+
+/// Builds, runs and checks arfw. Every program that changes something is echoed before it runs.
+#[derive(Parser)]
+#[command(name = "cargo xtask", bin_name = "cargo xtask", version)]
+struct Arguments {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Finds or installs what the kernel program needs (a compiler with its library's source, bpf-linker), and `ip` and `bpftool`
+    Setup,
+    /// Builds the kernel program and the daemon that carries it
+    Build {
+        /// Builds the daemon optimised; the kernel program always is
+        #[arg(long)]
+        release: bool,
+    },
+    /// Builds all and starts `arfw run` on this host, with Wazuh's or OSSEC's files or else a sample of its own
+    Run {
+        /// Further arguments of `arfw run`; they win over ours
+        #[arg(last = true)]
+        args: Vec<String>,
+    },
+    /// Does what CI does: format, lints, documents, tidy, unit tests, and behaviour tests on this kernel
+    Test {
+        /// Arguments of the test programs, such as part of a test's name
+        #[arg(last = true)]
+        args: Vec<String>,
+    },
+    /// Checks what the documents promise and a compiler cannot
+    Tidy,
+}
+
+fn main() -> ExitCode {
+    match dispatch(Arguments::parse().command) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            shell::say(format_args!("error: {error:#}"));
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn dispatch(command: Command) -> Result<()> {
+    let ws = Workspace::find()?;
+    match command {
+        Command::Setup => setup::command(&ws),
+        Command::Build { release } => build::command(&ws, release).map(drop),
+        Command::Run { args } => run::command(&ws, &args),
+        Command::Test { args } => test::command(&ws, &args),
+        Command::Tidy => tidy::command(&ws),
+    }
+}

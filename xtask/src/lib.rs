@@ -1,0 +1,9 @@
+//! What the demonstration and the behaviour tests share: network namespaces, and traffic between them.
+//!
+//! The commands of `cargo xtask` are in its binary. This library is light, so that it may be built before
+//! anything else is.
+
+#![forbid(unsafe_code)]
+
+pub mod netns;
+pub mod traffic;

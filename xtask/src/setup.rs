@@ -1,0 +1,197 @@
+//! `cargo xtask setup`: finds, or installs, what building the kernel program and testing it need.
+//!
+//! What is there is taken, and nothing is downloaded when nothing is missing. A compiler and a bpf-linker count
+//! as a pair, and only when the pair has linked something; see docs/decisions/0001.
+
+mod bitcode;
+mod linker;
+mod packages;
+mod toolchain;
+
+use std::path::PathBuf;
+use std::process::Command;
+
+use anyhow::{Result, bail};
+
+pub(crate) use self::toolchain::Toolchain;
+use crate::shell::{self, say};
+use crate::workspace::{self, Workspace};
+
+/// What builds the kernel program.
+pub(crate) struct Kernel {
+    /// Its compiler.
+    pub(crate) toolchain: Toolchain,
+    /// The bpf-linker that was tried with it.
+    pub(crate) linker: PathBuf,
+}
+
+/// A way to get what is missing: what it brings, and how.
+type Way = (&'static str, fn(&Workspace) -> Result<()>);
+
+/// A program that tests and the operator need, and the package that has it.
+const TOOLS: [(&str, &str); 2] = [("ip", "iproute2"), ("bpftool", "bpftool")];
+
+/// Makes ready for every other command, and says in one line each what was taken.
+pub(crate) fn command(ws: &Workspace) -> Result<()> {
+    kernel(ws)?;
+    tools()
+}
+
+/// The compiler and linker of the kernel program; installs them when there is no pair that fits.
+pub(crate) fn kernel(ws: &Workspace) -> Result<Kernel> {
+    let mut unfit = Vec::new();
+    let kernel = match find(ws, &mut unfit) {
+        Some(kernel) => kernel,
+        None => install(ws, &mut unfit)?,
+    };
+    say(format_args!("kernel compiler: {}", kernel.toolchain));
+    say(format_args!("kernel linker: {}", kernel.linker.display()));
+    Ok(kernel)
+}
+
+/// The programs of [`TOOLS`]; installs their packages as root.
+pub(crate) fn tools() -> Result<()> {
+    let missing = || {
+        TOOLS
+            .into_iter()
+            .filter(|(name, _)| shell::find(name).is_none())
+    };
+    let packages: Vec<&str> = missing().map(|(_, package)| package).collect();
+    if !packages.is_empty() {
+        let names: Vec<&str> = missing().map(|(name, _)| name).collect();
+        say(format_args!("missing: {}", names.join(", ")));
+        packages::install(&packages)?;
+    }
+    if let Some((name, package)) = missing().next() {
+        bail!("there is no `{name}`, although {package} is installed");
+    }
+    for path in TOOLS.iter().filter_map(|(name, _)| shell::find(name)) {
+        say(format_args!("tool: {}", path.display()));
+    }
+    Ok(())
+}
+
+/// The first pair of what is here that works.
+fn find(ws: &Workspace, unfit: &mut Vec<String>) -> Option<Kernel> {
+    let toolchains = toolchain::present(unfit);
+    toolchains
+        .into_iter()
+        .find_map(|toolchain| with_present_linker(ws, toolchain, unfit))
+}
+
+fn with_present_linker(
+    ws: &Workspace,
+    toolchain: Toolchain,
+    unfit: &mut Vec<String>,
+) -> Option<Kernel> {
+    for linker in linker::present() {
+        match linker::check(ws, &toolchain, &linker) {
+            Ok(()) => return Some(Kernel { toolchain, linker }),
+            Err(why) => unfit.push(format!("{} for {toolchain}: {why:#}", linker.display())),
+        }
+    }
+    None
+}
+
+/// Tries in turn: a linker for the compilers that are here, a nightly by rustup, the distribution's compiler.
+fn install(ws: &Workspace, unfit: &mut Vec<String>) -> Result<Kernel> {
+    for line in &*unfit {
+        say(format_args!("passed over: {line}"));
+    }
+    let ways: [Way; 3] = [
+        ("a bpf-linker", |_| Ok(())),
+        ("a nightly by rustup", rustup_nightly),
+        ("the distribution's compiler", |_| system_compiler()),
+    ];
+    for (what, bring) in ways {
+        if let Err(why) = bring(ws) {
+            unfit.push(format!("{what}: {why:#}"));
+            continue;
+        }
+        let mut passed_over = Vec::new();
+        for toolchain in toolchain::present(&mut passed_over) {
+            if let Some(kernel) = with_present_linker(ws, toolchain.clone(), &mut passed_over) {
+                return Ok(kernel);
+            }
+            match with_new_linker(ws, toolchain) {
+                Ok(kernel) => return Ok(kernel),
+                Err(why) => passed_over.push(format!("{what}: {why:#}")),
+            }
+        }
+        unfit.extend(passed_over);
+    }
+    unfit.dedup();
+    let reasons = unfit.join("\n  ");
+    bail!(
+        "found nothing that builds the kernel program\n  {reasons}\n  remedy: `rustup toolchain install nightly --component rust-src`, or on Debian `apt-get install rustc-web rust-web-src cargo-web`; then {}",
+        linker::REMEDY
+    )
+}
+
+fn with_new_linker(ws: &Workspace, toolchain: Toolchain) -> Result<Kernel> {
+    let linker = linker::install(ws, &toolchain)?;
+    linker::check(ws, &toolchain, &linker)?;
+    Ok(Kernel { toolchain, linker })
+}
+
+/// Gives the nightly that is here its library source; without a nightly, installs one.
+fn rustup_nightly(ws: &Workspace) -> Result<()> {
+    let Some(rustup) = shell::find("rustup") else {
+        bail!("there is no rustup");
+    };
+    let has_nightly = workspace::rustup_home().is_some_and(|home| {
+        let entries = home.join("toolchains").read_dir();
+        let mut entries = entries.into_iter().flatten().flatten();
+        entries.any(|entry| undated_nightly(&entry.file_name().to_string_lossy()))
+    });
+    let mut command = Command::new(rustup);
+    ws.clean(&mut command);
+    if has_nightly {
+        command.args(["component", "add", "rust-src", "--toolchain", "nightly"]);
+    } else {
+        command.args(["toolchain", "install", "nightly", "--no-self-update"]);
+        command.args(["--profile", "minimal", "--component", "rust-src"]);
+    }
+    shell::run(&mut command)
+}
+
+/// Whether a directory of rustup's is `nightly` itself, and not one of a date.
+fn undated_nightly(name: &str) -> bool {
+    name.strip_prefix("nightly-")
+        .is_some_and(|rest| !rest.starts_with(|c: char| c.is_ascii_digit()))
+}
+
+/// Debian keeps a newer compiler beside its own for web browsers; elsewhere the usual packages may be new enough.
+fn system_compiler() -> Result<()> {
+    const SETS: [[&str; 3]; 2] = [
+        ["rustc-web", "rust-web-src", "cargo-web"],
+        ["rustc", "rust-src", "cargo"],
+    ];
+    packages::refresh_when_empty()?;
+    let oldest = toolchain::number(env!("CARGO_PKG_RUST_VERSION"));
+    let fit = SETS.iter().find(|[rustc, ..]| {
+        let version = packages::candidate(rustc);
+        version.as_deref().and_then(toolchain::number) >= oldest
+    });
+    match fit {
+        Some(set) => packages::install(set),
+        None => bail!(
+            "the distribution has no compiler of {} or later",
+            env!("CARGO_PKG_RUST_VERSION")
+        ),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_dated_nightly_is_not_the_nightly() {
+        assert!(undated_nightly("nightly-x86_64-unknown-linux-gnu"));
+        assert!(!undated_nightly(
+            "nightly-2026-05-20-x86_64-unknown-linux-gnu"
+        ));
+        assert!(!undated_nightly("stable-x86_64-unknown-linux-gnu"));
+    }
+}
