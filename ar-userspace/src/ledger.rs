@@ -84,7 +84,7 @@ impl Ledger {
     ///
     /// A ban that is overdue is due at once: the next [`handle_timeout`](Self::handle_timeout) releases
     /// it and tells so (AR-IMP-2). The others stand with their ends and no effect: what the kernel has
-    /// to hold is in [`standings`](Self::standings). Limits drop counters and no ban.
+    /// to hold is in [`standings`](Self::standings). What is over a limit goes when the next key needs room.
     #[must_use]
     pub fn restore(
         settings: Settings,
@@ -95,7 +95,6 @@ impl Ledger {
         for record in records {
             ledger.load(record, now);
         }
-        ledger.make_room(0, now);
         ledger
     }
 

@@ -29,7 +29,7 @@ pub struct Effect {
     pub standing: Option<Standing>,
     /// Whether `standing` is another than before. The kernel needs nothing done without it. When several
     /// keys of one offender change at once, all their effects tell the final standing and the first
-    /// one carries the change.
+    /// one of the kernel's carries the change; one of a program's never does.
     pub standing_changed: bool,
 }
 

@@ -195,8 +195,11 @@ impl Ledger {
         now: Moment,
     ) {
         let standing = self.recount(offender, before);
-        let mut standing_changed = standing != before;
+        let mut untold = standing != before;
         for (key, enforcement, action) in actions {
+            // A key of the kernel's is among them, because no other moves what stands.
+            let standing_changed = untold && enforcement == Enforcement::Kernel;
+            untold &= !standing_changed;
             self.effects.push_back(Effect {
                 key,
                 enforcement,
@@ -205,7 +208,6 @@ impl Ledger {
                 standing,
                 standing_changed,
             });
-            standing_changed = false;
         }
     }
 }
