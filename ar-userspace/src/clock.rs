@@ -6,15 +6,13 @@
 
 use std::io;
 use std::os::fd::AsFd as _;
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
-
 use rustix::time::{
     ClockId, Itimerspec, TimerfdClockId, TimerfdFlags, TimerfdTimerFlags, Timespec, clock_gettime,
     timerfd_create, timerfd_settime,
 };
 use tokio::net::unix::pipe;
 
-use crate::time::{KernelClock, Moment, WallClock};
+use crate::time::{Clocks, KernelClock, Moment, Wall};
 
 /// The present moment.
 #[must_use]
@@ -32,16 +30,12 @@ pub fn kernel_clock() -> KernelClock {
     KernelClock::new(now, read_ns(ClockId::Monotonic))
 }
 
-/// The wall clock beside [`now`], for what is stored and shown.
+/// The moment and the wall clock's time at it, for what is stored and shown.
 #[must_use]
-pub fn wall_clock() -> WallClock {
-    let since_epoch = SystemTime::now()
-        .duration_since(UNIX_EPOCH)
-        .unwrap_or(Duration::ZERO);
-    WallClock::new(
-        now(),
-        u64::try_from(since_epoch.as_nanos()).unwrap_or(u64::MAX),
-    )
+pub fn clocks() -> Clocks {
+    let Timespec { tv_sec, tv_nsec } = clock_gettime(ClockId::Realtime);
+    let since_1970_ns = tv_sec.saturating_mul(1_000_000_000).saturating_add(tv_nsec);
+    Clocks { moment: now(), wall: Wall::from_nanos(since_1970_ns) }
 }
 
 fn read_ns(id: ClockId) -> u64 {
@@ -127,6 +121,8 @@ impl Alarm {
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
     use super::*;
 
     #[tokio::test(flavor = "current_thread")]

@@ -72,6 +72,15 @@ impl fmt::Display for Executable {
     }
 }
 
+/// How an executable's bans are made and ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Enforcement {
+    /// By the kernel, which also ends a ban by itself.
+    Kernel,
+    /// By running the executable, which has to be run again to end a ban (AR-WIRE-3).
+    Program,
+}
+
 /// Which hosts a response acts on (AR-CFG-8, AR-ROUTE-1 to 4).
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Location {

@@ -1,56 +1,275 @@
 //! Who is banned until when, and how often before: an event and `now` in; effects and the next deadline out.
 //!
-//! Pure: the daemon owns one ledger in one task, hands in time, and performs the effects.
+//! Pure: the daemon owns one ledger in one task, hands in time, and performs the effects in their order.
+//!
+//! What holds after every call, and the test that shows it:
+//!
+//! 1. A key has at most one ban, and a ban one end (`the_ledger_does_what_the_model_says`, as 2 to 6).
+//! 2. A ban is over at its end, whether or not a timer ran: an event that comes later finds the offender free.
+//! 3. [`Ledger::next_deadline`] is the earliest thing to do; nothing is done before its time.
+//! 4. The kernel that performs every effect, or every effect twice, or only those with
+//!    [`Effect::standing_changed`], holds for each offender the latest end over its keys.
+//! 5. A counter goes only by hand, by forgiveness that was asked for, or because there is no room for
+//!    another; then the one that has been quiet longest goes. A ban never goes for want of room.
+//! 6. No more offenders than the limits say are banned, but for bans that were there already: adopted,
+//!    restored, or older than a lower limit.
+//! 7. A ledger restored from its records does what the first one would have
+//!    (`a_restored_ledger_does_what_the_first_would_have`).
+//!
+//! `now` must not decrease from one call to the next. A call takes logarithmic time for each key that
+//! it changes; only those that name everyone, and a lower limit, change many.
 
-use crate::config::Executable;
+use std::collections::{BTreeSet, VecDeque};
+
 use crate::offender::Offender;
 use crate::time::{Expiry, Moment};
 
-/// One ban's key (AR-TIME-3). Ordered by offender first, so that all keys of one stand together.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub struct Key {
-    /// Who.
-    pub offender: Offender,
-    /// What enforces it.
-    pub executable: Executable,
+mod decide;
+mod effect;
+mod event;
+mod queue;
+mod record;
+mod ruling;
+mod slot;
+mod table;
+#[cfg(test)]
+mod tests;
+mod upkeep;
+
+pub use effect::{Action, Effect, Key, Standing};
+pub use event::{Adoption, Event, Limits, OnStop, Settings, Whom};
+pub use record::{AlertId, Ban, Change, Record, Snapshot};
+pub use ruling::{Limit, Ruling, Rung};
+
+use slot::Place;
+use table::Table;
+
+/// All bans and counters of one host.
+#[derive(Debug, Default)]
+pub struct Ledger {
+    settings: Settings,
+    table: Table,
+    /// Offenders that the kernel holds.
+    standing: PerFamily,
+    effects: VecDeque<Effect>,
+    /// Keys that changed since the last [`Ledger::drain_changes`]; `None` when nobody asks.
+    changed: Option<BTreeSet<Key>>,
+    evicted: u64,
 }
 
-/// Something for an enforcer to perform. Performing it twice changes nothing.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Effect {
-    /// Whose state changed.
-    pub key: Key,
-    /// How it changed.
-    pub action: Action,
-    /// What the kernel has to hold for the offender after it: the latest expiry over all its keys that
-    /// the kernel enforces, `None` when nothing stands.
-    pub standing: Option<Standing>,
+#[derive(Debug, Default)]
+struct PerFamily {
+    v4: usize,
+    v6: usize,
 }
 
-/// How the state of one key changed.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Action {
-    /// It was free and is banned.
-    Ban {
-        /// The end.
-        until: Expiry,
-    },
-    /// It was banned and its end moved (AR-TIME-4).
-    Move {
-        /// The end from here on.
-        until: Expiry,
-    },
-    /// It was banned and is free.
-    Unban,
-}
+impl Ledger {
+    /// Offenders that one call of [`Ledger::handle_timeout`] settles at most: half a millisecond's work
+    /// with two million bans.
+    pub const TIMEOUTS_PER_CALL: usize = 256;
 
-/// What the kernel holds for one offender.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Standing {
-    /// The latest end over the offender's keys.
-    pub until: Expiry,
-    /// When the oldest of them was banned.
-    pub since: Moment,
-    /// The rule of the key with the latest end.
-    pub rule_id: u32,
+    /// Effects for which memory is kept when all are performed.
+    const EFFECTS_KEPT: usize = 16_384;
+
+    /// A ledger that remembers nothing.
+    #[must_use]
+    pub fn new(settings: Settings) -> Self {
+        Self {
+            settings,
+            ..Self::default()
+        }
+    }
+
+    /// A ledger that remembers `records` (AR-IMP-1), of which a later one of a key replaces an earlier.
+    ///
+    /// A ban that is overdue is due at once: the next [`handle_timeout`](Self::handle_timeout) releases
+    /// it and tells so (AR-IMP-2). The others stand with their ends and no effect: what the kernel has
+    /// to hold is in [`standings`](Self::standings). What is over a limit goes when the next key needs room.
+    #[must_use]
+    pub fn restore(
+        settings: Settings,
+        records: impl IntoIterator<Item = Record>,
+        now: Moment,
+    ) -> Self {
+        let mut ledger = Self::new(settings);
+        for record in records {
+            ledger.load(record, now);
+        }
+        ledger
+    }
+
+    /// Takes an event and says what was decided; what has to be done waits in
+    /// [`next_effect`](Self::next_effect).
+    pub fn apply(&mut self, event: Event, now: Moment) -> Ruling {
+        match event {
+            Event::Offence { offence, at } => self.offend(offence, at.min(now), now),
+            Event::Failed(effect) => self.take_back(effect, now),
+            Event::Adopt(adoption) => self.adopt(adoption, now),
+            Event::Unban(whom) => self.unban(&whom, now),
+            Event::Forgive(whom) => self.forgive(&whom, now),
+            Event::Settings(settings) => self.set(settings, now),
+            Event::Stop(on_stop) => self.stop(on_stop, now),
+        }
+    }
+
+    /// Does what is due at `now`, for at most [`TIMEOUTS_PER_CALL`](Self::TIMEOUTS_PER_CALL) offenders,
+    /// so that no alert waits long for a mass release.
+    ///
+    /// Call it when [`next_deadline`](Self::next_deadline) is reached, perform the effects, and ask for
+    /// the deadline again: it is still due when more is left. A call at another time does no harm.
+    pub fn handle_timeout(&mut self, now: Moment) {
+        for _ in 0..Self::TIMEOUTS_PER_CALL {
+            let Some(offender) = self.due(now) else {
+                break;
+            };
+            self.settle(offender, now);
+        }
+    }
+
+    /// When [`handle_timeout`](Self::handle_timeout) has something to do; `None` when never. Every call
+    /// that changes the ledger may change it.
+    #[must_use]
+    pub fn next_deadline(&self) -> Option<Moment> {
+        let ban = self
+            .table
+            .next_to_end()
+            .and_then(|place| self.end_of(place));
+        let counter = self
+            .table
+            .quietest()
+            .and_then(|place| self.forgiven_at(place));
+        match (ban, counter) {
+            (Some(ban), Some(counter)) => Some(ban.min(counter)),
+            (one, other) => one.or(other),
+        }
+    }
+
+    /// The next thing to perform, in order; `None` when nothing waits.
+    pub fn next_effect(&mut self) -> Option<Effect> {
+        let effect = self.effects.pop_front();
+        if effect.is_none() && self.effects.capacity() > Self::EFFECTS_KEPT {
+            // A mass release leaves a hundred bytes behind for each of a million effects.
+            self.effects = VecDeque::new();
+        }
+        effect
+    }
+
+    /// What stands at `now`, by offender.
+    pub fn bans(&self, now: Moment) -> impl Iterator<Item = Record> {
+        self.table
+            .places()
+            .filter(move |&place| self.is_banned(place, now))
+            .map(|place| self.table.record(place))
+    }
+
+    /// What is remembered of one offender, by the names of executables. A ban may be over, yet not released.
+    pub fn records_of(&self, offender: Offender) -> impl Iterator<Item = Record> {
+        self.table
+            .keys_of(offender)
+            .map(|place| self.table.record(place))
+    }
+
+    /// Everything that is remembered, by offender: what a store keeps.
+    pub fn records(&self) -> impl Iterator<Item = Record> {
+        self.table.places().map(|place| self.table.record(place))
+    }
+
+    /// The same as one value.
+    #[must_use]
+    pub fn snapshot(&self) -> Snapshot {
+        self.records().collect()
+    }
+
+    /// What the kernel has to hold for one offender at `now`.
+    #[must_use]
+    pub fn standing(&self, offender: Offender, now: Moment) -> Option<Standing> {
+        self.table.standing(offender, |until| !until.is_over(now))
+    }
+
+    /// What the kernel has to hold at `now`, for everyone, by offender.
+    pub fn standings(&self, now: Moment) -> impl Iterator<Item = (Offender, Standing)> {
+        self.table
+            .offenders()
+            .filter_map(move |offender| Some((offender, self.standing(offender, now)?)))
+    }
+
+    /// Offences of a key that count at `now`.
+    #[must_use]
+    pub fn offence_count(&self, key: &Key, now: Moment) -> u32 {
+        self.table
+            .find(key)
+            .filter(|&place| !self.is_forgiven(place, now))
+            .map_or(0, |place| self.table[place].offences)
+    }
+
+    /// Keys that are remembered, banned or only counted.
+    #[must_use]
+    pub fn remembered(&self) -> usize {
+        self.table.len()
+    }
+
+    /// IPv4 offenders that the kernel holds, as far as their ends have been handled.
+    #[must_use]
+    pub fn bans_v4(&self) -> usize {
+        self.standing.v4
+    }
+
+    /// IPv6 offenders that the kernel holds, as far as their ends have been handled.
+    #[must_use]
+    pub fn bans_v6(&self) -> usize {
+        self.standing.v6
+    }
+
+    /// Counters that were dropped for want of room since the ledger was made (AR-IMP-9).
+    #[must_use]
+    pub fn evicted(&self) -> u64 {
+        self.evicted
+    }
+
+    /// The settings in force.
+    #[must_use]
+    pub fn settings(&self) -> &Settings {
+        &self.settings
+    }
+
+    /// Notes from here on which keys change. Until then, noting costs nothing.
+    pub fn track_changes(&mut self) {
+        self.changed.get_or_insert_default();
+    }
+
+    /// The keys that changed since the last call, each once, with what is remembered of it at this time.
+    ///
+    /// Always empty before [`track_changes`](Self::track_changes).
+    pub fn drain_changes(&mut self) -> impl Iterator<Item = Change> {
+        let changed = self.changed.as_mut().map(std::mem::take);
+        changed.into_iter().flatten().map(|key| Change {
+            record: self.table.find(&key).map(|place| self.table.record(place)),
+            key,
+        })
+    }
+
+    fn is_banned(&self, place: Place, now: Moment) -> bool {
+        self.table[place]
+            .until()
+            .is_some_and(|until| !until.is_over(now))
+    }
+
+    fn end_of(&self, place: Place) -> Option<Moment> {
+        match self.table[place].until()? {
+            Expiry::At(end) => Some(end),
+            Expiry::Never => None,
+        }
+    }
+
+    fn forgiven_at(&self, place: Place) -> Option<Moment> {
+        let quiet_since = self.table[place].quiet_since();
+        Some(quiet_since.after(self.settings.forgive_after?))
+    }
+
+    fn is_forgiven(&self, place: Place, now: Moment) -> bool {
+        let slot = &self.table[place];
+        // A ban that is over, yet not released, has been quiet since its end just as a released one.
+        slot.until().is_none_or(|until| until.is_over(now))
+            && self.forgiven_at(place).is_some_and(|at| at <= now)
+    }
 }

@@ -5,7 +5,7 @@
 
 use std::time::Duration;
 
-use crate::config::{AgentId, Executable};
+use crate::config::{AgentId, Enforcement, Executable};
 use crate::offender::Offender;
 
 /// One response that fires for one alert: the ledger's input.
@@ -15,6 +15,8 @@ pub struct Offence {
     pub response: usize,
     /// What enforces it.
     pub executable: Executable,
+    /// Whether the kernel does so in the executable's place.
+    pub enforcement: Enforcement,
     /// Who.
     pub offender: Offender,
     /// How long a first offence is banned; `None` for ever.

@@ -6,48 +6,140 @@ use std::time::Duration;
 
 /// A point on the boot-time clock (CLOCK_BOOTTIME), which counts suspend and never steps.
 ///
-/// 64 bits of nanoseconds last 584 years.
+/// Moments before boot exist too: a counter that was saved before a reboot keeps its age. 63 bits of
+/// nanoseconds last 292 years either way.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Moment {
-    since_boot_ns: u64,
+    since_boot_ns: i64,
 }
 
 impl Moment {
-    /// The moment `since_boot_ns` nanoseconds after boot.
+    /// The first moment there is.
+    pub const MIN: Self = Self {
+        since_boot_ns: i64::MIN,
+    };
+
+    /// The last moment there is.
+    pub const MAX: Self = Self {
+        since_boot_ns: i64::MAX,
+    };
+
+    /// The moment `since_boot_ns` nanoseconds after boot; the last one there is when that is later.
     #[must_use]
     pub const fn from_nanos(since_boot_ns: u64) -> Self {
-        Self { since_boot_ns }
+        if since_boot_ns > i64::MAX.cast_unsigned() {
+            return Self::MAX;
+        }
+        Self {
+            since_boot_ns: since_boot_ns.cast_signed(),
+        }
     }
 
-    /// Nanoseconds after boot.
+    /// Nanoseconds after boot; 0 for a moment before it.
     #[must_use]
     pub const fn as_nanos(self) -> u64 {
-        self.since_boot_ns
+        if self.since_boot_ns < 0 {
+            return 0;
+        }
+        self.since_boot_ns.cast_unsigned()
     }
 
     /// The moment `by` later; the last one there is when the sum does not fit.
     #[must_use]
     pub fn after(self, by: Duration) -> Self {
-        let by_ns = u64::try_from(by.as_nanos()).unwrap_or(u64::MAX);
         Self {
-            since_boot_ns: self.since_boot_ns.saturating_add(by_ns),
+            since_boot_ns: self.since_boot_ns.saturating_add_unsigned(whole_nanos(by)),
+        }
+    }
+
+    /// The moment `by` earlier; the first one there is when the difference does not fit.
+    #[must_use]
+    pub fn before(self, by: Duration) -> Self {
+        Self {
+            since_boot_ns: self.since_boot_ns.saturating_sub_unsigned(whole_nanos(by)),
         }
     }
 
     /// How long after `earlier` this is; zero when it is not after it.
     #[must_use]
     pub const fn since(self, earlier: Self) -> Duration {
-        Duration::from_nanos(self.since_boot_ns.saturating_sub(earlier.since_boot_ns))
+        if self.since_boot_ns <= earlier.since_boot_ns {
+            return Duration::ZERO;
+        }
+        Duration::from_nanos(self.since_boot_ns.abs_diff(earlier.since_boot_ns))
     }
 }
 
-/// The end of a ban. `Never` orders after every moment.
+/// A point on the wall clock (CLOCK_REALTIME): what a store keeps, because it survives a reboot.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Wall {
+    since_1970_ns: i64,
+}
+
+impl Wall {
+    /// The time `since_1970_ns` nanoseconds after the beginning of 1970 in UTC.
+    #[must_use]
+    pub const fn from_nanos(since_1970_ns: i64) -> Self {
+        Self { since_1970_ns }
+    }
+
+    /// Nanoseconds after the beginning of 1970 in UTC.
+    #[must_use]
+    pub const fn as_nanos(self) -> i64 {
+        self.since_1970_ns
+    }
+}
+
+/// One instant read on both clocks: what converts the times of one into times of the other.
+///
+/// A conversion there and back with the same pair gives the same time; one that does not fit stops at
+/// the first or the last time there is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Clocks {
+    /// The instant on the boot-time clock.
+    pub moment: Moment,
+    /// The same instant on the wall clock.
+    pub wall: Wall,
+}
+
+impl Clocks {
+    /// What the wall clock shows at `moment`.
+    #[must_use]
+    pub fn wall_at(self, moment: Moment) -> Wall {
+        let apart = i128::from(self.wall.since_1970_ns) - i128::from(self.moment.since_boot_ns);
+        Wall {
+            since_1970_ns: saturated(i128::from(moment.since_boot_ns) + apart),
+        }
+    }
+
+    /// The moment at which the wall clock shows `wall`.
+    #[must_use]
+    pub fn moment_at(self, wall: Wall) -> Moment {
+        let apart = i128::from(self.moment.since_boot_ns) - i128::from(self.wall.since_1970_ns);
+        Moment {
+            since_boot_ns: saturated(i128::from(wall.since_1970_ns) + apart),
+        }
+    }
+}
+
+/// The end of a ban, on the boot-time clock unless told otherwise. `Never` orders after every time.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub enum Expiry {
-    /// The ban stands before this moment and is over at it.
-    At(Moment),
+pub enum Expiry<T = Moment> {
+    /// The ban stands before this time and is over at it.
+    At(T),
     /// The ban is permanent (AR-TIME-2).
     Never,
+}
+
+impl<T> Expiry<T> {
+    /// The same end on another clock.
+    #[must_use]
+    pub fn map<U>(self, convert: impl FnOnce(T) -> U) -> Expiry<U> {
+        match self {
+            Self::At(end) => Expiry::At(convert(end)),
+            Self::Never => Expiry::Never,
+        }
+    }
 }
 
 impl Expiry {
@@ -83,7 +175,7 @@ impl KernelClock {
     pub const fn new(now: Moment, monotonic_ns: u64) -> Self {
         Self {
             now_ns: monotonic_ns,
-            behind_ns: now.since_boot_ns.saturating_sub(monotonic_ns),
+            behind_ns: now.as_nanos().saturating_sub(monotonic_ns),
         }
     }
 
@@ -93,10 +185,11 @@ impl KernelClock {
         self.now_ns
     }
 
-    /// What the kernel's clock shows at `moment`, provided that there is no suspend until then.
+    /// What the kernel's clock shows at `moment`, provided that there is no suspend until then; 0 for a
+    /// moment before it started.
     #[must_use]
     pub const fn nanos(self, moment: Moment) -> u64 {
-        moment.since_boot_ns.saturating_sub(self.behind_ns)
+        moment.as_nanos().saturating_sub(self.behind_ns)
     }
 
     /// The moment at which the kernel's clock shows `nanos`.
@@ -106,55 +199,12 @@ impl KernelClock {
     }
 }
 
-/// How the wall clock stands to moments, for what is stored and shown. Nanoseconds since 1970, UTC.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct WallClock {
-    now: Moment,
-    unix_ns: u64,
+fn whole_nanos(duration: Duration) -> u64 {
+    u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX)
 }
 
-impl WallClock {
-    /// The relation at `now`, when the wall clock shows `unix_ns`.
-    #[must_use]
-    pub const fn new(now: Moment, unix_ns: u64) -> Self {
-        Self { now, unix_ns }
-    }
-
-    /// The moment at which the relation was taken.
-    #[must_use]
-    pub const fn now(self) -> Moment {
-        self.now
-    }
-
-    /// Wall time at `moment`, in nanoseconds since 1970.
-    #[must_use]
-    pub const fn unix_ns(self, moment: Moment) -> u64 {
-        if moment.since_boot_ns >= self.now.since_boot_ns {
-            self.unix_ns
-                .saturating_add(moment.since_boot_ns - self.now.since_boot_ns)
-        } else {
-            self.unix_ns
-                .saturating_sub(self.now.since_boot_ns - moment.since_boot_ns)
-        }
-    }
-
-    /// The moment at wall time `unix_ns`; the first one for times before boot.
-    #[must_use]
-    pub const fn moment(self, unix_ns: u64) -> Moment {
-        if unix_ns >= self.unix_ns {
-            Moment::from_nanos(
-                self.now
-                    .since_boot_ns
-                    .saturating_add(unix_ns - self.unix_ns),
-            )
-        } else {
-            Moment::from_nanos(
-                self.now
-                    .since_boot_ns
-                    .saturating_sub(self.unix_ns - unix_ns),
-            )
-        }
-    }
+fn saturated(ns: i128) -> i64 {
+    i64::try_from(ns).unwrap_or(if ns < 0 { i64::MIN } else { i64::MAX })
 }
 
 #[cfg(test)]
@@ -175,5 +225,36 @@ mod tests {
         let last = Moment::from_nanos(u64::MAX);
         assert_eq!(Moment::from_nanos(5).after(Duration::MAX), last);
         assert_eq!(Moment::from_nanos(5).since(last), Duration::ZERO);
+    }
+
+    #[test]
+    fn moments_before_boot_keep_their_distance() {
+        let hour = Duration::from_secs(3600);
+        let before_boot = Moment::from_nanos(5).before(hour);
+        assert_eq!(before_boot.as_nanos(), 0);
+        assert_eq!(before_boot.after(hour), Moment::from_nanos(5));
+        assert_eq!(Moment::from_nanos(5).since(before_boot), hour);
+        assert_eq!(
+            Moment::MAX.since(Moment::MIN),
+            Duration::from_nanos(u64::MAX)
+        );
+        assert_eq!(Moment::MIN.before(hour), Moment::MIN);
+    }
+
+    #[test]
+    fn both_clocks_convert_there_and_back() {
+        let clocks = Clocks {
+            moment: Moment::from_nanos(1_000),
+            wall: Wall::from_nanos(1_700_000_000_000_000_000),
+        };
+        let earlier = Wall::from_nanos(1_600_000_000_000_000_000);
+        assert_eq!(clocks.wall_at(clocks.moment_at(earlier)), earlier);
+        assert!(clocks.moment_at(earlier) < Moment::default());
+        assert_eq!(clocks.wall_at(Moment::MAX), Wall::from_nanos(i64::MAX));
+        assert_eq!(clocks.moment_at(Wall::from_nanos(i64::MIN)), Moment::MIN);
+        assert_eq!(
+            Expiry::At(clocks.wall).map(|wall| clocks.moment_at(wall)),
+            Expiry::At(clocks.moment)
+        );
     }
 }

@@ -1,0 +1,213 @@
+//! What all events share: keys change here, and the effects and counts that follow are made here.
+//!
+//! Whoever changes keys of an offender takes its standing before, and hands it back after, so that
+//! effects and the count of standing offenders cannot disagree. Which event changes what is `decide`'s.
+
+use super::slot::{Place, Slot};
+use super::{Action, Effect, Key, Ledger, Limit, Record, Standing};
+use crate::config::{Enforcement, Executable};
+use crate::offender::Offender;
+use crate::time::Moment;
+
+impl Ledger {
+    /// Releases what is over and forgets what is forgiven, of one offender.
+    pub(super) fn settle(&mut self, offender: Offender, now: Moment) {
+        self.release(offender, now, |slot, _| {
+            slot.until().is_some_and(|until| until.is_over(now))
+        });
+        if self.settings.forgive_after.is_some() {
+            let forgiven: Vec<Place> = self
+                .table
+                .keys_of(offender)
+                .filter(|&place| self.is_forgiven(place, now))
+                .collect();
+            for place in forgiven {
+                self.change(place, Slot::forgive);
+            }
+        }
+    }
+
+    /// Does for everyone what is due.
+    pub(super) fn settle_all(&mut self, now: Moment) {
+        while let Some(offender) = self.due(now) {
+            self.settle(offender, now);
+        }
+    }
+
+    /// An offender with something to settle.
+    pub(super) fn due(&self, now: Moment) -> Option<Offender> {
+        let over = |place: &Place| self.end_of(*place).is_some_and(|end| end <= now);
+        let forgiven = |place: &Place| self.is_forgiven(*place, now);
+        let ban = self.table.next_to_end().filter(over);
+        let due = ban.or_else(|| self.table.quietest().filter(forgiven))?;
+        Some(self.table[due].offender)
+    }
+
+    /// Ends those bans of one offender that `picks` picks, and says how many.
+    pub(super) fn release(
+        &mut self,
+        offender: Offender,
+        now: Moment,
+        picks: impl Fn(&Slot, &Executable) -> bool,
+    ) -> usize {
+        let picked: Vec<Place> = self
+            .table
+            .keys_of(offender)
+            .filter(|&place| self.table[place].until().is_some())
+            .filter(|&place| picks(&self.table[place], self.table.executable(place)))
+            .collect();
+        if picked.is_empty() {
+            return 0;
+        }
+        let before = self.standing_of(offender);
+        let actions: Vec<_> = picked
+            .iter()
+            .map(|&place| {
+                let freed = (
+                    self.table.key(place),
+                    self.table[place].enforcement,
+                    Action::Unban,
+                );
+                self.change(place, |slot| slot.free(now));
+                freed
+            })
+            .collect();
+        self.emit(offender, before, actions, now);
+        picked.len()
+    }
+
+    /// The limit that forbids one more ban, once everything is released that is over.
+    pub(super) fn full(
+        &mut self,
+        offender: Offender,
+        enforcement: Enforcement,
+        now: Moment,
+    ) -> Option<Limit> {
+        if enforcement == Enforcement::Program || self.standing_of(offender).is_some() {
+            return None;
+        }
+        loop {
+            let (bans, most, limit) = if offender.addr().is_ipv4() {
+                (
+                    self.standing.v4,
+                    self.settings.limits.bans_v4,
+                    Limit::BansV4,
+                )
+            } else {
+                (
+                    self.standing.v6,
+                    self.settings.limits.bans_v6,
+                    Limit::BansV6,
+                )
+            };
+            if bans < most {
+                return None;
+            }
+            let Some(over) = self.due(now) else {
+                return Some(limit);
+            };
+            self.settle(over, now);
+        }
+    }
+
+    /// A place for a key that has none; `None` without room for it.
+    pub(super) fn remember(&mut self, key: &Key, now: Moment) -> Option<Place> {
+        if self.make_room(1, now) {
+            self.table.insert(key)
+        } else {
+            None
+        }
+    }
+
+    /// Drops the quietest counters until `more` keys fit in, and says whether they do.
+    pub(super) fn make_room(&mut self, more: usize, now: Moment) -> bool {
+        let most = self.settings.limits.remembered;
+        if self.table.len().saturating_add(more) <= most {
+            return true;
+        }
+        self.settle_all(now);
+        while self.table.len().saturating_add(more) > most {
+            let Some(quietest) = self.table.quietest() else {
+                return false;
+            };
+            self.note(quietest);
+            self.table.remove(quietest);
+            self.evicted += 1;
+        }
+        true
+    }
+
+    /// Remembers a record that a store kept.
+    pub(super) fn load(&mut self, record: Record, now: Moment) {
+        let key = record.key.clone();
+        let Some(place) = self.table.find(&key).or_else(|| self.table.insert(&key)) else {
+            // Four thousand million keys, which no memory holds.
+            return;
+        };
+        let before = self.standing_of(key.offender);
+        self.change(place, |slot| slot.restore(record, now));
+        self.recount(key.offender, before);
+    }
+
+    /// Changes a key, which is forgotten when nothing of it is left.
+    pub(super) fn change(&mut self, place: Place, change: impl FnOnce(&mut Slot)) {
+        self.note(place);
+        self.table.change(place, change);
+    }
+
+    fn note(&mut self, place: Place) {
+        if let Some(changed) = &mut self.changed {
+            changed.insert(self.table.key(place));
+        }
+    }
+
+    /// What the kernel holds for an offender while nobody has told it otherwise, over or not.
+    pub(super) fn standing_of(&self, offender: Offender) -> Option<Standing> {
+        self.table.standing(offender, |_| true)
+    }
+
+    /// Takes note that an offender stands otherwise than `before`, and says how.
+    pub(super) fn recount(
+        &mut self,
+        offender: Offender,
+        before: Option<Standing>,
+    ) -> Option<Standing> {
+        let after = self.standing_of(offender);
+        let count = if offender.addr().is_ipv4() {
+            &mut self.standing.v4
+        } else {
+            &mut self.standing.v6
+        };
+        match (before, after) {
+            (None, Some(_)) => *count += 1,
+            (Some(_), None) => *count -= 1,
+            (None, None) | (Some(_), Some(_)) => {}
+        }
+        after
+    }
+
+    /// Tells enforcers what happened to keys of an offender that stood as `before`.
+    pub(super) fn emit(
+        &mut self,
+        offender: Offender,
+        before: Option<Standing>,
+        actions: impl IntoIterator<Item = (Key, Enforcement, Action)>,
+        now: Moment,
+    ) {
+        let standing = self.recount(offender, before);
+        let mut untold = standing != before;
+        for (key, enforcement, action) in actions {
+            // A key of the kernel's is among them, because no other moves what stands.
+            let standing_changed = untold && enforcement == Enforcement::Kernel;
+            untold &= !standing_changed;
+            self.effects.push_back(Effect {
+                key,
+                enforcement,
+                action,
+                at: now,
+                standing,
+                standing_changed,
+            });
+        }
+    }
+}
