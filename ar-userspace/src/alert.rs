@@ -5,6 +5,8 @@
 
 mod fields;
 mod malformed;
+#[cfg(test)]
+mod model;
 mod quoted;
 mod scan;
 #[cfg(test)]

@@ -170,7 +170,9 @@ impl Criterion {
     pub fn matches(&self) -> bool {
         match self {
             Self::Level { wanted, found } => found >= wanted,
-            Self::RulesGroup { alternatives, .. } => alternatives.iter().any(|(_, matches)| *matches),
+            Self::RulesGroup { alternatives, .. } => {
+                alternatives.iter().any(|(_, matches)| *matches)
+            }
             Self::RulesId { wanted, found } => found.is_some_and(|rule| wanted.contains(&rule)),
         }
     }

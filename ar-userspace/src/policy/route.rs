@@ -185,8 +185,7 @@ mod tests {
     /// AR-ROUTE-4
     #[test]
     fn all_is_every_connected_agent_and_never_the_manager() {
-        let expected =
-            "001 032 | 002: active response is disabled there, 003: not connected";
+        let expected = "001 032 | 002: active response is disabled there, 003: not connected";
         check(&Location::All, Some("001"), expected);
         check(&Location::All, Some("000"), expected);
     }
