@@ -3,6 +3,8 @@
 //! Matching (AR-MATCH), the offender's checks (AR-OFF), the white list (AR-WL) and routing (AR-ROUTE) are
 //! decided here. Nothing here remembers an earlier alert: that is the ledger's.
 
+#[cfg(test)]
+mod agreement;
 pub mod explain;
 mod groups;
 pub mod guard;
