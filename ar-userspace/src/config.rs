@@ -98,6 +98,20 @@ pub enum Location {
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct AgentId(Arc<str>);
 
+impl AgentId {
+    /// Pads the number to three digits: `32` is `032`.
+    #[must_use]
+    pub fn new(number: u32) -> Self {
+        Self(format!("{number:03}").into())
+    }
+
+    /// The digits, three or more.
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
 /// The alternatives of a `rules_group` (AR-CFG-11).
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct RulesGroup {
@@ -110,6 +124,21 @@ pub struct RulesGroup {
 pub struct WhiteList {
     /// The entries in document order.
     pub entries: Vec<WhiteListEntry>,
+}
+
+impl WhiteList {
+    /// The first entry that covers the offender; patterns also see the text as it was received (AR-WL-3).
+    #[must_use]
+    pub fn covers(
+        &self,
+        offender: crate::offender::Offender,
+        _as_received: &str,
+    ) -> Option<&WhiteListEntry> {
+        self.entries.iter().find(|entry| match entry {
+            WhiteListEntry::Network(network) => network.covers(offender),
+            WhiteListEntry::Pattern(_) => false,
+        })
+    }
 }
 
 /// One entry of a white list.

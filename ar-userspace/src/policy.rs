@@ -3,10 +3,49 @@
 //! Matching (AR-MATCH), the offender's checks (AR-OFF), the white list (AR-WL) and routing (AR-ROUTE) are
 //! decided here. Nothing here remembers an earlier alert: that is the ledger's.
 
+#[cfg(test)]
+mod agreement;
+pub mod explain;
+mod groups;
+pub mod guard;
+mod index;
+pub mod refusal;
+pub mod route;
+#[cfg(test)]
+mod tests;
+
+use std::sync::Arc;
 use std::time::Duration;
 
-use crate::config::{AgentId, Enforcement, Executable};
+use crate::alert::Alert;
+use crate::config::{AgentId, Config, Enforcement, Executable, Location, Response};
 use crate::offender::Offender;
+use guard::Guard;
+use index::Index;
+use refusal::{Refusal, judge};
+
+/// A configuration, made ready so that an alert costs the same with one section and with a thousand.
+#[derive(Debug)]
+pub struct Policy {
+    config: Arc<Config>,
+    index: Index,
+}
+
+/// What follows from one alert.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Decision {
+    /// No response matches. The offender was not looked at.
+    Unmatched,
+    /// Responses match, and none may act. One reason holds for all of them.
+    Refused {
+        /// The first of the checks that failed, in the order of [`Refusal`]'s variants.
+        refusal: Refusal,
+        /// The sections that would have fired, counted like [`Offence::response`], in document order.
+        responses: Vec<usize>,
+    },
+    /// One offence for each response that fires, in document order, never empty (AR-MATCH-7).
+    Fired(Vec<Offence>),
+}
 
 /// One response that fires for one alert: the ledger's input.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -38,4 +77,63 @@ pub enum Target {
     Agent(AgentId),
     /// Every connected agent, never the manager.
     AllAgents,
+}
+
+impl Policy {
+    /// Makes a configuration ready. Costs time and memory in proportion to its text.
+    #[must_use]
+    pub fn new(config: Arc<Config>) -> Self {
+        let index = Index::new(&config.responses);
+        Self { config, index }
+    }
+
+    /// The configuration that is applied.
+    #[must_use]
+    pub fn config(&self) -> &Arc<Config> {
+        &self.config
+    }
+
+    /// Decides one alert. `guard` holds what must stay reachable at this moment.
+    ///
+    /// Matching comes first, so that an alert that concerns no section is neither checked nor reported
+    /// as refused. The checks of [`Refusal`] follow in its order.
+    #[must_use]
+    pub fn decide(&self, alert: &Alert<'_>, guard: &Guard) -> Decision {
+        let places = self.index.matching(alert);
+        if places.is_empty() {
+            return Decision::Unmatched;
+        }
+        let matching = places
+            .iter()
+            .filter_map(|place| self.config.responses.get(*place));
+        match judge(&self.config, alert, guard) {
+            Ok(offender) => Decision::Fired(
+                matching
+                    .map(|response| offence(response, alert, offender))
+                    .collect(),
+            ),
+            Err(refusal) => Decision::Refused {
+                refusal,
+                responses: matching.map(|response| response.index).collect(),
+            },
+        }
+    }
+}
+
+fn offence(response: &Response, alert: &Alert<'_>, offender: Offender) -> Offence {
+    Offence {
+        response: response.index,
+        executable: response.executable.clone(),
+        offender,
+        timeout: response.timeout,
+        enforcement: response.enforcement,
+        rule_id: alert.rule_id.unwrap_or(0),
+        alert_id: alert.id.as_deref().map(Box::from),
+        target: route::target(&response.location, alert.agent_id.as_deref()),
+    }
+}
+
+/// Whether a response asks for the manager by number, and so never fires (AR-CFG-9).
+fn asks_for_manager_by_number(response: &Response) -> bool {
+    matches!(&response.location, Location::DefinedAgent(agent) if *agent == AgentId::new(0))
 }

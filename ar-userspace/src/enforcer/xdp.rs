@@ -271,5 +271,6 @@ fn outcome_name(outcome: Outcome) -> &'static str {
         Outcome::Expired => "expired",
         Outcome::NotIp => "not ip",
         Outcome::Truncated => "truncated",
+        Outcome::Malformed => "malformed",
     }
 }
