@@ -87,7 +87,7 @@ impl<'r> Fields<'r> {
             None => (self.element.tag.clone(), "none in this element"),
         };
         out.push(
-            Diagnostic::error(name, span, format!("expected a `{name}`"))
+            Diagnostic::error(name, span, format!("expected the element `{name}`"))
                 .found(found)
                 .help(help),
         );

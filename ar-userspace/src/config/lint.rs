@@ -2,12 +2,14 @@
 //!
 //! Nothing here changes a meaning.
 
+use std::net::Ipv4Addr;
+
 use super::fields::{decimal, found};
 use super::raw::{Element, Raw};
 use super::response::Section;
 use super::stock_groups::STOCK_GROUPS;
 use super::value::Part;
-use super::{EntryKind, WhiteList};
+use super::{EntryKind, WhiteList, WhiteListEntry};
 
 use crate::diagnostic::{Diagnostic, quote};
 
@@ -24,11 +26,7 @@ pub(super) fn sections(sections: &[Section<'_>], raw: &Raw, out: &mut Vec<Diagno
         if let Some(part) = section.level {
             level(part, &log_level, out);
         }
-        if let Some(response) = &section.response
-            && response.level.is_none()
-            && response.rules_group.is_none()
-            && response.rules_id.is_empty()
-        {
+        if section.response.is_some() && !section.has_criterion {
             out.push(
                 Diagnostic::warning(
                     "active-response",
@@ -171,13 +169,16 @@ fn open_group(alternative: Part<'_>) -> Option<Diagnostic> {
     if rest > 0 {
         shown.push(format!("{rest} more"));
     }
+    let last = shown.pop()?;
+    let shown = if shown.is_empty() {
+        last
+    } else {
+        format!("{} and {last}", shown.join(", "))
+    };
     let diagnostic = Diagnostic::warning(
         "rules_group",
         alternative.span(),
-        format!(
-            "without a comma behind it this also matches {}",
-            shown.join(", ")
-        ),
+        format!("without a comma behind it this also matches {shown}"),
     )
     .found(quote(alternative.text()));
     Some(match whole {
@@ -209,50 +210,91 @@ pub(super) fn ladder(list: Part<'_>, steps: &[u32], most: usize, out: &mut Vec<D
 /// Warnings about entries of the white list that cover more or less than they seem to.
 pub(super) fn white_list(list: &WhiteList, out: &mut Vec<Diagnostic>) {
     for entry in list.entries() {
-        let warn = |message: &str| {
-            Diagnostic::warning("white_list", entry.span.clone(), message).found(quote(&entry.text))
-        };
         match &entry.kind {
-            EntryKind::Network(network) if network.len() == 0 => out.push(warn(
-                "this covers every address of its family, so that none is ever banned",
-            )),
+            EntryKind::Network(network) if network.len() == 0 => {
+                let message =
+                    "this covers every address of its family, so that none is ever banned";
+                out.push(
+                    Diagnostic::warning("white_list", entry.span.clone(), message)
+                        .found(quote(&entry.text)),
+                );
+            }
             EntryKind::Network(_) => {}
-            EntryKind::Pattern(_) => pattern(&entry.text, &warn, out),
+            EntryKind::Pattern(_) => pattern(entry, out),
         }
     }
 }
 
-fn pattern(text: &str, warn: &dyn Fn(&str) -> Diagnostic, out: &mut Vec<Diagnostic>) {
-    for alternative in text.split('|') {
-        let (tied_start, rest) = match alternative.strip_prefix('^') {
-            Some(rest) => (true, rest),
-            None => (false, alternative),
+fn pattern(entry: &WhiteListEntry, out: &mut Vec<Diagnostic>) {
+    // With references or comments in it, an alternative has no place of its own.
+    let as_written = entry.span.len() == entry.text.len();
+    let mut start = entry.span.start;
+    for alternative in entry.text.split('|') {
+        let span = if as_written {
+            start..start + alternative.len()
+        } else {
+            entry.span.clone()
         };
-        let (tied_end, rest) = match rest.strip_suffix('$') {
-            Some(rest) => (true, rest),
-            None => (false, rest),
-        };
-        if rest.is_empty() && !(tied_start && tied_end) {
+        start = start.saturating_add(alternative.len() + 1);
+        if let Some((message, help)) = odd_alternative(alternative) {
+            let found = if alternative.is_empty() {
+                "nothing between two `|`".to_owned()
+            } else {
+                quote(alternative)
+            };
             out.push(
-                warn("an alternative with nothing in it covers every address: none is ever banned")
-                    .help("remove the `|` that has nothing beside it"),
-            );
-        } else if matches!(rest, "." | ":") && !tied_start && !tied_end {
-            out.push(warn(
-                "this stands in every address of a family, so that none of them is ever banned",
-            ));
-        } else if !rest.chars().all(is_of_an_offender) {
-            out.push(
-                warn("no address has such characters, so that this covers nobody")
-                    .help("write a network as `10.0.0.0/8`, and one entry in each `white_list`"),
-            );
-        } else if !tied_start && begins_like_v4(rest) {
-            let message = "this covers every address in which it stands anywhere";
-            out.push(
-                warn(message).help(format!("write {} or a network", quote(&format!("^{rest}")))),
+                Diagnostic::warning("white_list", span, message)
+                    .found(found)
+                    .help(help),
             );
         }
     }
+}
+
+/// What is odd about one alternative, and how to mend it.
+fn odd_alternative(alternative: &str) -> Option<(&'static str, String)> {
+    let (tied_start, rest) = match alternative.strip_prefix('^') {
+        Some(rest) => (true, rest),
+        None => (false, alternative),
+    };
+    let (tied_end, rest) = match rest.strip_suffix('$') {
+        Some(rest) => (true, rest),
+        None => (false, rest),
+    };
+    if rest.is_empty() && !(tied_start && tied_end) {
+        return Some((
+            "this covers every address, so that none is ever banned",
+            "remove it".to_owned(),
+        ));
+    }
+    if matches!(rest, "." | ":") && !tied_start && !tied_end {
+        return Some((
+            "this stands in every address of a family, so that none of them is ever banned",
+            "remove it".to_owned(),
+        ));
+    }
+    if !rest.chars().all(is_of_an_offender) {
+        return Some((
+            "no address has such characters, so that this covers nobody",
+            "write a network as `10.0.0.0/8`, and each entry into a `white_list` of its own"
+                .to_owned(),
+        ));
+    }
+    if tied_start || !begins_like_v4(rest) {
+        return None;
+    }
+    let help = if rest.parse::<Ipv4Addr>().is_ok() {
+        format!(
+            "write {} or give it a `white_list` of its own",
+            quote(&format!("^{rest}$"))
+        )
+    } else {
+        format!("write {} or a network", quote(&format!("^{rest}")))
+    };
+    Some((
+        "this covers every address in which it stands anywhere",
+        help,
+    ))
 }
 
 /// Whether a text begins as an IPv4 address does, with whole octets: `10.1.`.

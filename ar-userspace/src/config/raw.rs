@@ -2,6 +2,7 @@
 //!
 //! Says only what is wrong with the XML. What a value means is `resolved`'s to say.
 
+mod mistakes;
 mod walk;
 
 use std::ops::Range;
@@ -83,6 +84,3 @@ impl Raw {
         }
     }
 }
-
-#[cfg(test)]
-mod tests;

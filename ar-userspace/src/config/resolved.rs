@@ -154,7 +154,7 @@ fn bad_entry(name: &str, value: Part<'_>, bad: BadEntry) -> Diagnostic {
         ),
         BadEntry::Length => (
             "expected a number of bits after `/`, at most 32 for IPv4 and 128 for IPv6",
-            "write a network as `10.0.0.0/8`",
+            "write a network as `10.0.0.0/8` or `2001:db8::/32`",
         ),
         BadEntry::Mask => (
             "expected a mask of ones followed by zeros",

@@ -44,6 +44,8 @@ pub(super) struct Section<'r> {
     pub(super) repeated_offenders: Option<Part<'r>>,
     /// What fires, when the section is complete and is not switched off.
     pub(super) response: Option<Response>,
+    /// Whether it says what it fires on, rightly or not.
+    pub(super) has_criterion: bool,
     /// The values, for the warnings.
     pub(super) rules_group: Option<Part<'r>>,
     pub(super) level: Option<Part<'r>>,
@@ -64,6 +66,7 @@ pub(super) fn read<'r>(
         off: None,
         repeated_offenders: None,
         response: None,
+        has_criterion: false,
         rules_group: None,
         level: None,
         is_response: false,
@@ -85,6 +88,12 @@ pub(super) fn read<'r>(
         .filter(|list| list.items(',').next().is_some());
     section.rules_group = fields.value("rules_group");
     section.level = fields.value("level");
+    let has_items = |name, separator| {
+        let value: Option<Part<'_>> = fields.value(name);
+        value.is_some_and(|list| list.items(separator).next().is_some())
+    };
+    section.has_criterion =
+        section.level.is_some() || has_items("rules_group", '|') || has_items("rules_id", ',');
     // A section that says yes need not be complete, but what it has is checked (AR-CFG-6).
     let complete = section.off.is_none() && section.is_response;
     let mut reader = Reader {

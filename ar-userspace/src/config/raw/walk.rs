@@ -1,7 +1,7 @@
 //! From XML events to elements, without stopping at the first mistake.
 //!
 //! The nesting is kept here and not by the XML reader, so that a wrong end tag can name the start tag it
-//! does not match, and reading can go on behind it.
+//! does not match, and reading can go on behind it. Messages are in `mistakes`.
 
 use std::ops::Range;
 
@@ -11,11 +11,11 @@ use quick_xml::escape::resolve_xml_entity;
 use quick_xml::events::{BytesRef, Event};
 
 use super::super::value::Value;
-use super::{Element, ROOT, Raw};
+use super::{Element, ROOT, Raw, mistakes};
 use crate::diagnostic::{Diagnostic, quote};
 
-/// Name under which mistakes of the XML are reported (AR-CFG-18).
-const XML: &str = "xml";
+/// How often reading begins again behind a `<` that is none. Each time costs the length of the text.
+const RESTARTS_MAX: usize = 20;
 
 /// Reads `syntax` for its structure and `text`, of the same length, for its values.
 pub(super) fn walk(syntax: &str, text: &str) -> Raw {
@@ -23,9 +23,19 @@ pub(super) fn walk(syntax: &str, text: &str) -> Raw {
         text,
         raw: Raw::default(),
         open: Vec::new(),
-        stray_until: 0,
+        stray_until: None,
+        restart_at: None,
+        restarts: 0,
     };
-    walker.run(syntax);
+    let mark = '\u{feff}';
+    let mut from = if text.starts_with(mark) {
+        mark.len_utf8()
+    } else {
+        0
+    };
+    while let Some(next) = walker.run(syntax, from) {
+        from = next;
+    }
     walker.raw
 }
 
@@ -34,7 +44,10 @@ struct Walker<'t> {
     raw: Raw,
     open: Vec<Open>,
     /// End of the last text that was reported as being where no text belongs.
-    stray_until: usize,
+    stray_until: Option<usize>,
+    /// Where reading is to begin again, behind a `<` that hid what follows it.
+    restart_at: Option<usize>,
+    restarts: usize,
 }
 
 /// A start tag whose end tag has not come yet.
@@ -49,40 +62,50 @@ enum Role {
     /// `<ossec_config>`.
     Root,
     /// One of the elements that matter, or inside one.
-    Kept(Element),
+    Kept(Box<Element>),
     /// Skipped whole.
     Skipped,
 }
 
 impl Walker<'_> {
-    fn run(&mut self, syntax: &str) {
-        // The reader drops the mark without counting it.
-        let (mark, syntax) = match syntax.strip_prefix('\u{feff}') {
-            Some(rest) => ('\u{feff}'.len_utf8(), rest),
-            None => (0, syntax),
-        };
-        let mut reader = Reader::from_str(syntax);
+    /// Reads from the byte `from` on, and returns where to begin again, if anywhere.
+    fn run(&mut self, syntax: &str, from: usize) -> Option<usize> {
+        let mut reader = Reader::from_str(&syntax[from..]);
         let config = reader.config_mut();
         config.allow_dangling_amp = true;
         config.allow_unmatched_ends = true;
         config.check_end_names = false;
-        // The text is in memory, so that its length and every place in it fit.
-        let place = |at: u64| mark + usize::try_from(at).unwrap_or(syntax.len());
+        // The reader drops a mark without counting it, and one can only stand here after a restart.
+        let mark = if from > 0 && syntax[from..].starts_with('\u{feff}') {
+            '\u{feff}'.len_utf8()
+        } else {
+            0
+        };
+        // The text is in memory, so that every place in it fits.
+        let place = |at: u64| from + mark + usize::try_from(at).unwrap_or(syntax.len());
         loop {
             let start = place(reader.buffer_position());
             let event = reader.read_event();
             let span = start..place(reader.buffer_position());
             match event {
-                Ok(Event::Eof) => break self.finish(),
+                Ok(Event::Eof) => {
+                    self.finish();
+                    return None;
+                }
                 Ok(event) => self.event(&event, span),
                 Err(Error::IllFormed(_)) => {
                     let at = place(reader.error_position());
-                    self.error(at..span.end, "expected a name after `<!DOCTYPE`");
+                    self.report(mistakes::no_doctype_name(at..span.end));
                 }
-                Err(error) => {
-                    let at = place(reader.error_position());
-                    break self.broken_off(&error, at);
-                }
+                Err(error) => self.endless(&error, place(reader.error_position())),
+            }
+            if let Some(at) = self.restart_at.take() {
+                self.restarts += 1;
+                return Some(at);
+            }
+            if self.restarts > RESTARTS_MAX {
+                self.abandon();
+                return None;
             }
         }
     }
@@ -104,33 +127,57 @@ impl Walker<'_> {
 
     fn start(&mut self, tag: Range<usize>, name_len: usize, empty: bool) {
         let name = tag.start + 1..tag.start + 1 + name_len;
-        let inner = &self.text[name.end..tag.end];
-        if let Some(at) = inner.find('<').map(|at| name.end + at) {
-            let diagnostic = Diagnostic::error(XML, at..at + 1, "expected `>` before the next tag")
-                .found("`<`")
-                .related(name.start - 1..name.end, "this tag is not closed");
-            self.report(diagnostic);
-            return;
-        }
         if !is_name(&self.text[name.clone()]) {
-            let diagnostic =
-                Diagnostic::error(XML, tag, "expected the name of an element after `<`")
-                    .found(quote(&self.text[name]))
-                    .help("write `&lt;` for the character itself");
-            self.report(diagnostic);
+            self.report(mistakes::no_name(tag.start));
+            self.restart_at = Some(tag.start + 1);
             return;
         }
+        let tag_end = self.end_before_next_tag(&tag);
+        let name = name.start..name.end.min(tag_end);
+        let tag = tag.start..tag_end;
+        self.close_before_section(&name, &tag);
         let role = self.role(&name, &tag);
         if let Some(parent) = self.open.last_mut() {
             parent.has_children = true;
         }
         self.open.push(Open {
             name,
-            tag,
+            tag: tag.clone(),
             has_children: false,
             role,
         });
-        if empty {
+        if let Some(at) = self.restart_at {
+            self.report(mistakes::tag_in_tag(tag, at));
+        } else if empty {
+            self.close();
+        }
+    }
+
+    /// The end of a tag; the place of a `<` in it, from where reading begins again.
+    fn end_before_next_tag(&mut self, tag: &Range<usize>) -> usize {
+        let inner = self.text[tag.start + 1..tag.end].find('<');
+        match inner.map(|at| tag.start + 1 + at) {
+            Some(at) => {
+                self.restart_at = Some(at);
+                tag.start + self.text[tag.start..at].trim_end().len()
+            }
+            None => tag.end,
+        }
+    }
+
+    /// A section that begins in a section: the end tag of the first is missing.
+    fn close_before_section(&mut self, name: &Range<usize>, tag: &Range<usize>) {
+        let text = &self.text[name.clone()];
+        // A command is a child of a root and of a section.
+        let begins_section = text != "command" && self.raw.list_of(text).is_some();
+        let in_section = self.open.len() == 2
+            && self
+                .open
+                .last()
+                .is_some_and(|top| matches!(top.role, Role::Kept(_)));
+        if begins_section && in_section {
+            let found = quote(&format!("<{text}>"));
+            self.report_not_closed(tag.clone(), &found);
             self.close();
         }
     }
@@ -140,7 +187,7 @@ impl Walker<'_> {
         let keep = match self.open.last().map(|parent| &parent.role) {
             None if text == ROOT => return Role::Root,
             None => {
-                self.report(foreign_root(text, name.clone()));
+                self.report(mistakes::foreign_root(text, name.clone()));
                 return Role::Skipped;
             }
             Some(Role::Root) => self.raw.list_of(text).is_some(),
@@ -151,34 +198,38 @@ impl Walker<'_> {
         if !keep {
             return Role::Skipped;
         }
-        Role::Kept(Element {
+        Role::Kept(Box::new(Element {
             name: text.to_owned(),
             tag: tag.clone(),
             name_span: name.clone(),
             value: Value::at(tag.end),
             children: Vec::new(),
             broken: false,
-        })
+        }))
     }
 
     fn end(&mut self, tag: Range<usize>) {
-        let name = self.text[tag.start + 2..tag.end - 1].trim_end();
+        let tag = tag.start..self.end_before_next_tag(&tag);
+        let inner = &self.text[tag.start + "</".len()..tag.end];
+        let name = inner.strip_suffix('>').unwrap_or(inner).trim_end();
+        if let Some(at) = self.restart_at {
+            self.report(mistakes::tag_in_tag(tag.clone(), at));
+        }
+        if !is_name(name) && self.restarts > 0 {
+            // Its start tag has been reported as a `<` that begins no tag.
+            return self.mark_broken();
+        }
         let Some(top) = self.open.last() else {
-            let diagnostic =
-                Diagnostic::error(XML, tag, "expected no end tag: nothing is open here")
-                    .found(quote(&format!("</{name}>")));
-            return self.report(diagnostic);
+            return self.report(mistakes::nothing_open(name, tag));
         };
         if &self.text[top.name.clone()] == name {
             return self.close();
         }
-        let diagnostic = self.unclosed(top, tag).found(quote(&format!("</{name}>")));
-        let matching = self
-            .open
-            .iter()
-            .rposition(|open| &self.text[open.name.clone()] == name);
         let closes_innermost = !top.has_children;
-        self.report(diagnostic);
+        let is_open = |open: &Open| &self.text[open.name.clone()] == name;
+        let matching = self.open.iter().rposition(is_open);
+        let found = quote(&format!("</{name}>"));
+        self.report_not_closed(tag, &found);
         match matching {
             // The end tags of what stands inside it are missing.
             Some(depth) => {
@@ -203,11 +254,11 @@ impl Walker<'_> {
         match self.open.last_mut().map(|parent| &mut parent.role) {
             Some(Role::Kept(parent)) => {
                 parent.broken |= element.broken;
-                parent.children.push(element);
+                parent.children.push(*element);
             }
             _ => {
                 if let Some(list) = self.raw.list_of(&element.name) {
-                    list.push(element);
+                    list.push(*element);
                 }
             }
         }
@@ -227,22 +278,17 @@ impl Walker<'_> {
         let Some(Role::Kept(element)) = self.open.last_mut().map(|top| &mut top.role) else {
             return self.literal(span);
         };
-        match reference.resolve_char_ref() {
-            Ok(Some(c)) => element.value.push_decoded(c, span),
-            Ok(None) => {
-                let decoded = resolve_xml_entity(reference).and_then(|text| text.chars().next());
-                match decoded {
-                    Some(c) => element.value.push_decoded(c, span),
-                    None => self.literal(span),
-                }
-            }
+        let decoded = match reference.resolve_char_ref() {
+            Ok(None) => resolve_xml_entity(reference).and_then(|text| text.chars().next()),
+            Ok(decoded) => decoded,
             Err(_) => {
-                let found = quote(&self.text[span.clone()]);
-                let diagnostic = Diagnostic::error(XML, span, "expected the number of a character")
-                    .found(found)
-                    .help("write `&amp;` for the character `&` itself");
-                self.report(diagnostic);
+                let mistake = mistakes::bad_reference(&self.text[span.clone()], span);
+                return self.report(mistake);
             }
+        };
+        match decoded {
+            Some(c) => element.value.push_decoded(c, span),
+            None => self.literal(span),
         }
     }
 
@@ -253,65 +299,46 @@ impl Walker<'_> {
         if trimmed.is_empty() {
             return;
         }
-        let continues = self.stray_until == span.start && self.stray_until > 0;
-        self.stray_until = span.end;
+        let continues = self.stray_until == Some(span.start);
+        self.stray_until = Some(span.end);
         if continues {
             return;
         }
         let start = span.start + (text.len() - text.trim_start().len());
         let place = start..start + trimmed.len();
-        let found = quote(trimmed);
-        let diagnostic = if self.open.is_empty() {
-            Diagnostic::error(XML, place, "expected no text outside an element").found(found)
+        self.report(if self.open.is_empty() {
+            mistakes::text_outside(trimmed, place)
         } else {
-            Diagnostic::warning(ROOT, place, "text that stands in no element has no effect")
-                .found(found)
-        };
-        self.report(diagnostic);
+            mistakes::text_in_root(trimmed, place)
+        });
     }
 
     /// The end of the text, with no tag or comment left half.
     fn finish(&mut self) {
-        let Some(top) = self.open.last() else {
-            return;
-        };
         let end = self.text.trim_end().len();
-        let diagnostic = self.unclosed(top, end..end).found("the end of the file");
-        self.report(diagnostic);
+        self.report_not_closed(end..end, "the end of the file");
         self.abandon();
     }
 
-    /// The end of the text inside a tag or a comment: everything from `at` is lost.
-    fn broken_off(&mut self, error: &Error, at: usize) {
-        let (opened, expected) = match error {
-            Error::Syntax(SyntaxError::UnclosedComment) => ("<!--", "expected `-->`"),
-            Error::Syntax(SyntaxError::UnclosedCData) => ("<![CDATA[", "expected `]]>`"),
-            Error::Syntax(SyntaxError::UnclosedPI | SyntaxError::UnclosedXmlDecl) => {
-                ("<?", "expected `?>`")
+    /// A tag or a comment that begins at `at` and has no end.
+    fn endless(&mut self, error: &Error, at: usize) {
+        let inside = &self.text[at + 1..];
+        let is_tag = inside.starts_with('/') || is_name(inside);
+        match error {
+            Error::Syntax(SyntaxError::InvalidBangMarkup) if inside.starts_with('!') => {
+                self.report(mistakes::unknown_markup(at));
             }
-            Error::Syntax(SyntaxError::InvalidBangMarkup) => {
-                ("<!", "expected `<!--` or `<![CDATA[`")
+            _ if is_tag || inside.starts_with(['!', '?']) => {
+                self.report(mistakes::endless(error, at));
             }
-            Error::Syntax(
-                SyntaxError::UnclosedSingleQuotedAttributeValue
-                | SyntaxError::UnclosedDoubleQuotedAttributeValue,
-            ) => ("<", "expected a quote that ends the attribute's value"),
-            _ => ("<", "expected `>`"),
-        };
-        let end = self.text.len().min(at + opened.len());
-        let end = if self.text.is_char_boundary(end) {
-            end
+            _ => self.report(mistakes::no_name(at)),
+        }
+        // The rest of a comment may well be meant as one; behind a stray `<` the file goes on.
+        if inside.starts_with(['!', '?']) || !inside.contains('<') {
+            self.abandon();
         } else {
-            at
-        };
-        let diagnostic = Diagnostic::error(
-            XML,
-            at..end,
-            format!("{expected} before the end of the file"),
-        )
-        .found("no end of what begins here");
-        self.report(diagnostic);
-        self.abandon();
+            self.restart_at = Some(at + 1);
+        }
     }
 
     /// Takes what is open as it is, not to be judged.
@@ -322,20 +349,17 @@ impl Walker<'_> {
         }
     }
 
-    fn unclosed(&self, open: &Open, place: Range<usize>) -> Diagnostic {
-        let expected = quote(&format!("</{}>", &self.text[open.name.clone()]));
-        Diagnostic::error(XML, place, format!("expected {expected}"))
-            .related(open.tag.clone(), "opened here")
+    /// Reports that the innermost element is not closed where it should be, if one is open.
+    fn report_not_closed(&mut self, place: Range<usize>, found: &str) {
+        let Some(top) = self.open.last() else { return };
+        let name = &self.text[top.name.clone()];
+        self.report(mistakes::not_closed(name, top.tag.clone(), place, found));
     }
 
     fn mark_broken(&mut self) {
         if let Some(Role::Kept(element)) = self.open.last_mut().map(|top| &mut top.role) {
             element.broken = true;
         }
-    }
-
-    fn error(&mut self, span: Range<usize>, message: &str) {
-        self.report(Diagnostic::error(XML, span, message));
     }
 
     fn report(&mut self, diagnostic: Diagnostic) {
@@ -346,18 +370,7 @@ impl Walker<'_> {
     }
 }
 
-fn foreign_root(name: &str, span: Range<usize>) -> Diagnostic {
-    let message = format!("only what stands in `<{ROOT}>` counts");
-    let diagnostic = Diagnostic::warning(name, span, message).found(quote(name));
-    if name == "agent_config" {
-        return diagnostic.help(
-            "the shared configuration of agents is not read; put it into the agent's own `ossec.conf`",
-        );
-    }
-    diagnostic
-}
-
-/// Whether an element can have this name. A `<` that is meant as a character is caught by it.
+/// Whether an element can be named as the text begins. A `<` that is meant as a character is caught by it.
 fn is_name(text: &str) -> bool {
     text.chars()
         .next()

@@ -27,11 +27,19 @@ pub(super) fn bad_location(word: Part<'_>, lower: &str) -> Diagnostic {
         "expected `local`, `server`, `defined-agent` or `all`",
     )
     .found(found(word));
-    let list = lower
+    let mut words = lower
         .split(|c: char| c == ',' || c == '|' || c.is_whitespace())
-        .filter(|word| !word.is_empty())
-        .count()
-        > 1;
+        .filter(|word| !word.is_empty());
+    let list = words.all(|word| WORDS.contains(&word));
+    match lower {
+        "agent" | "agents" => {
+            return diagnostic.help(
+                "write `local` for the agent of the alert, or `defined-agent` for one agent",
+            );
+        }
+        "manager" | "master" => return diagnostic.help("write `server`"),
+        _ => {}
+    }
     match nearest(lower, WORDS) {
         Some(meant) => diagnostic.help(format!("write `{meant}`")),
         None if list => diagnostic.help("write a section for each location"),
