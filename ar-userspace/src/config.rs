@@ -3,12 +3,37 @@
 //! `raw` is the file as written, with spans; `resolved` is what it means. One error refuses the whole
 //! text (AR-CFG-18). Nothing here opens a file.
 
+mod command;
+mod fields;
+mod lint;
+mod raw;
+mod reading;
+mod resolved;
+mod response;
+mod stock_groups;
+mod suggest;
+mod value;
+mod white_list;
+
 use std::collections::BTreeSet;
 use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::diagnostic::Diagnostic;
+pub use self::reading::{Reading, read, read_bytes};
+pub use self::white_list::{EntryKind, Pattern, WhiteList, WhiteListEntry};
+
+/// The longest time of a ban that ends: 4294967295 seconds, 136 years. A longer one is an error.
+pub const MAX_TIMEOUT: Duration = Duration::from_secs(u32::MAX as u64);
+
+/// Executables that the kernel stands in for, unless a setting names others: those of OSSEC and Wazuh
+/// that do nothing but block an address.
+pub const KERNEL_EXECUTABLES: &[&str] = &[
+    "firewall-drop",
+    "firewall-drop.sh",
+    "host-deny",
+    "host-deny.sh",
+];
 
 /// What a text means.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -17,7 +42,8 @@ pub struct Config {
     pub enabled: bool,
     /// The usable responses, in document order.
     pub responses: Vec<Response>,
-    /// Ban times of the second, third, ... offence; the last one stays (AR-TIME-5). Empty without a list.
+    /// Ban times of the second, third, ... offence; the last one stays (AR-TIME-5). Empty without a list,
+    /// at most five.
     pub repeated_offenders: Vec<Duration>,
     /// Who is never banned.
     pub white_list: WhiteList,
@@ -34,18 +60,47 @@ pub struct Response {
     pub command: String,
     /// What the command runs.
     pub executable: Executable,
+    /// Who bans: the kernel, or the executable itself.
+    pub enforcement: Enforcement,
     /// Arguments of the command, split at blanks (AR-CMD-3).
     pub extra_args: Vec<String>,
     /// Which hosts act.
     pub location: Location,
     /// Fires at this rule level and above, 1 to 16 (AR-MATCH-2).
     pub level: Option<u8>,
-    /// Fires when one alternative matches the rule's groups (AR-MATCH-4). `None` without the element.
+    /// Fires when one alternative matches the rule's groups (AR-MATCH-4). `None` without the element, and
+    /// when it has no alternative.
     pub rules_group: Option<RulesGroup>,
     /// Fires for these rules (AR-MATCH-3). Empty without the element.
     pub rules_id: BTreeSet<u32>,
-    /// How long a first offence is banned; `None` for ever (AR-TIME-1, AR-TIME-2).
+    /// How long a first offence is banned; `None` for ever (AR-TIME-1, AR-TIME-2). From one second to
+    /// [`MAX_TIMEOUT`]; `None` also when the command allows no timeout (AR-CMD-2).
     pub timeout: Option<Duration>,
+}
+
+/// Who bans for a response.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Enforcement {
+    /// arfw itself, in the kernel.
+    Kernel,
+    /// The executable, which is run.
+    Program,
+}
+
+impl Enforcement {
+    /// The kernel for the executables of [`KERNEL_EXECUTABLES`], the program for others.
+    #[must_use]
+    pub fn of(executable: &Executable) -> Self {
+        Self::among(executable, KERNEL_EXECUTABLES)
+    }
+
+    fn among(executable: &Executable, kernel: &[impl AsRef<str>]) -> Self {
+        if kernel.iter().any(|name| name.as_ref() == executable.name()) {
+            Self::Kernel
+        } else {
+            Self::Program
+        }
+    }
 }
 
 /// Base name of an executable: one half of a ban's key (AR-TIME-3).
@@ -72,15 +127,6 @@ impl fmt::Display for Executable {
     }
 }
 
-/// How an executable's bans are made and ended.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Enforcement {
-    /// By the kernel, which also ends a ban by itself.
-    Kernel,
-    /// By running the executable, which has to be run again to end a ban (AR-WIRE-3).
-    Program,
-}
-
 /// Which hosts a response acts on (AR-CFG-8, AR-ROUTE-1 to 4).
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Location {
@@ -88,7 +134,7 @@ pub enum Location {
     Local,
     /// The manager.
     Server,
-    /// The agent of this identifier.
+    /// The agent of this identifier. With the manager's, `000`, the response never fires (AR-CFG-9).
     DefinedAgent(AgentId),
     /// Every connected agent, never the manager.
     All,
@@ -99,16 +145,35 @@ pub enum Location {
 pub struct AgentId(Arc<str>);
 
 impl AgentId {
-    /// Pads the number to three digits: `32` is `032`.
+    /// Pads a number.
     #[must_use]
     pub fn new(number: u32) -> Self {
         Self(format!("{number:03}").into())
     }
 
-    /// The digits, three or more.
+    /// Reads a decimal number and pads it: `7`, `07` and `0007` are `007`. `None` for anything else, and
+    /// for a number that does not fit into 32 bits.
+    #[must_use]
+    pub fn parse(text: &str) -> Option<Self> {
+        fields::decimal(text).map(Self::new)
+    }
+
+    /// The padded number.
     #[must_use]
     pub fn as_str(&self) -> &str {
         &self.0
+    }
+
+    /// Whether it is the manager's own number.
+    #[must_use]
+    pub fn is_manager(&self) -> bool {
+        &*self.0 == "000"
+    }
+}
+
+impl fmt::Display for AgentId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
     }
 }
 
@@ -119,48 +184,39 @@ pub struct RulesGroup {
     pub alternatives: Vec<String>,
 }
 
-/// Who is never banned (AR-WL-1 to 7).
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct WhiteList {
-    /// The entries in document order.
-    pub entries: Vec<WhiteListEntry>,
-}
-
-impl WhiteList {
-    /// The first entry that covers the offender; patterns also see the text as it was received (AR-WL-3).
-    #[must_use]
-    pub fn covers(
-        &self,
-        offender: crate::offender::Offender,
-        _as_received: &str,
-    ) -> Option<&WhiteListEntry> {
-        self.entries.iter().find(|entry| match entry {
-            WhiteListEntry::Network(network) => network.covers(offender),
-            WhiteListEntry::Pattern(_) => false,
-        })
+impl Default for Config {
+    /// What an empty file means.
+    fn default() -> Self {
+        Self {
+            enabled: true,
+            responses: Vec::new(),
+            repeated_offenders: Vec::new(),
+            white_list: WhiteList::default(),
+        }
     }
 }
 
-/// One entry of a white list.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum WhiteListEntry {
-    /// An address or a network, of either family.
-    Network(crate::offender::Prefix),
-    /// Anything else: a pattern over the offender's text (AR-WL-3).
-    Pattern(Pattern),
+impl Config {
+    /// The configuration of an executor that has a file of its own: its list of repeated offenders replaces
+    /// this one's, also when it has none, and it may switch itself off (AR-CFG-15, AR-ROUTE-6).
+    #[must_use]
+    pub fn with_agent(self, agent: &Self) -> Self {
+        Self {
+            enabled: self.enabled && agent.enabled,
+            repeated_offenders: agent.repeated_offenders.clone(),
+            ..self
+        }
+    }
+
+    /// The configuration in which the kernel stands in for exactly the executables named.
+    #[must_use]
+    pub fn with_kernel_executables(mut self, names: &[impl AsRef<str>]) -> Self {
+        for response in &mut self.responses {
+            response.enforcement = Enforcement::among(&response.executable, names);
+        }
+        self
+    }
 }
 
-/// A white-list pattern: alternatives of plain text, each perhaps tied to an end (AR-WL-3).
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Pattern {
-    // Filled in by the module's author.
-}
-
-/// What came of reading a text.
-#[derive(Clone, Debug)]
-pub struct Reading {
-    /// The meaning; `None` when any diagnostic is an error.
-    pub config: Option<Config>,
-    /// Every error and warning, in the order of the text.
-    pub diagnostics: Vec<Diagnostic>,
-}
+#[cfg(test)]
+mod tests;

@@ -135,5 +135,5 @@ fn offence(response: &Response, alert: &Alert<'_>, offender: Offender) -> Offenc
 
 /// Whether a response asks for the manager by number, and so never fires (AR-CFG-9).
 fn asks_for_manager_by_number(response: &Response) -> bool {
-    matches!(&response.location, Location::DefinedAgent(agent) if *agent == AgentId::new(0))
+    matches!(&response.location, Location::DefinedAgent(agent) if agent.is_manager())
 }

@@ -11,7 +11,7 @@ use super::explain::{Outcome, explain};
 use super::guard::Reason;
 use super::tests::{config, section};
 use super::*;
-use crate::config::WhiteListEntry;
+use crate::config::{EntryKind, WhiteList, WhiteListEntry};
 use crate::offender::Prefix;
 
 const TOKENS: [&str; 12] = [
@@ -137,7 +137,12 @@ fn configuration() -> impl Strategy<Value = Config> {
             enabled,
             ..config(responses)
         };
-        config.white_list.entries = vec![WhiteListEntry::Network(spared)];
+        config.white_list = WhiteList::new(vec![WhiteListEntry {
+        line: 3,
+        span: 0..0,
+        text: spared.to_string(),
+        kind: EntryKind::Network(spared),
+    }]);
         config
     })
 }

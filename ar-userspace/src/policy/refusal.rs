@@ -94,14 +94,10 @@ impl fmt::Display for Refusal {
             Self::Protected { offender, reason } => {
                 write!(f, "{offender} is protected: {reason}")
             }
-            Self::WhiteListed { offender, entry } => match entry {
-                WhiteListEntry::Network(network) => {
-                    write!(f, "{offender} is white-listed by {network}")
-                }
-                WhiteListEntry::Pattern(_) => {
-                    write!(f, "{offender} is white-listed by a pattern")
-                }
-            },
+            Self::WhiteListed { offender, entry } => {
+                let (text, line) = (entry.text.escape_debug(), entry.line);
+                write!(f, "{offender} is white-listed by `{text}` in line {line}")
+            }
         }
     }
 }

@@ -53,9 +53,9 @@ pub enum Unreached {
 #[must_use]
 pub fn target(location: &Location, agent_id: Option<&str>) -> Target {
     match location {
-        Location::Local => match agent_id.and_then(agent_number) {
-            None | Some(0) => Target::Server,
-            Some(number) => Target::Agent(AgentId::new(number)),
+        Location::Local => match agent_id.and_then(AgentId::parse) {
+            Some(agent) if !agent.is_manager() => Target::Agent(agent),
+            _ => Target::Server,
         },
         Location::Server => Target::Server,
         Location::DefinedAgent(agent) => Target::Agent(agent.clone()),
@@ -66,17 +66,16 @@ pub fn target(location: &Location, agent_id: Option<&str>) -> Target {
 /// The hosts that execute, given the agents known at this moment (AR-ROUTE-3, 5 and 6).
 #[must_use]
 pub fn route(target: &Target, agents: &[Agent]) -> Route {
-    let manager = AgentId::new(0);
     let mut route = Route::default();
     match target {
         Target::Server => route.executors.push(Host::Server),
         Target::Agent(id) => match agents.iter().find(|agent| agent.id == *id) {
-            Some(agent) if agent.id != manager => route.ask(agent),
+            Some(agent) if !agent.id.is_manager() => route.ask(agent),
             _ => route.unreached.push((id.clone(), Unreached::Unknown)),
         },
         Target::AllAgents => agents
             .iter()
-            .filter(|agent| agent.id != manager)
+            .filter(|agent| !agent.id.is_manager())
             .for_each(|agent| route.ask(agent)),
     }
     route
@@ -91,11 +90,6 @@ impl Route {
             (true, false) => self.executors.push(Host::Agent(id)),
         }
     }
-}
-
-fn agent_number(id: &str) -> Option<u32> {
-    let is_decimal = id.bytes().all(|byte| byte.is_ascii_digit());
-    id.parse().ok().filter(|_| is_decimal)
 }
 
 impl fmt::Display for Unreached {

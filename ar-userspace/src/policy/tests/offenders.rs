@@ -1,7 +1,7 @@
 //! Who may be banned, and the reason when nobody may.
 
 use super::{config, decide, section, tell};
-use crate::config::WhiteListEntry;
+use crate::config::{EntryKind, WhiteList, WhiteListEntry};
 use crate::offender::Prefix;
 use crate::policy::guard::{Guard, Reason};
 
@@ -13,7 +13,12 @@ fn check_offender(fields: &str, expected: &str) {
     guard.protect("198.51.100.1".parse().unwrap(), Reason::Manager);
     let spared = Prefix::new("198.51.100.0".parse().unwrap(), 24).unwrap();
     let mut config = config(vec![section(0, Some(3), "", &[])]);
-    config.white_list.entries = vec![WhiteListEntry::Network(spared)];
+    config.white_list = WhiteList::new(vec![WhiteListEntry {
+        line: 3,
+        span: 0..0,
+        text: spared.to_string(),
+        kind: EntryKind::Network(spared),
+    }]);
     let line = format!(r#"{{"rule":{{"level":3}},{fields}}}"#);
     let decision = decide(config, &guard, &line);
     assert_eq!(tell(&decision), expected, "{fields}");
