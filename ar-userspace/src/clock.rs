@@ -4,12 +4,12 @@
 //! CLOCK_MONOTONIC, as that is what the kernel program can read cheaply. Wall time serves people and
 //! the store only, so that a step of it changes no running ban.
 
-use std::io;
-use std::os::fd::AsFd as _;
 use rustix::time::{
     ClockId, Itimerspec, TimerfdClockId, TimerfdFlags, TimerfdTimerFlags, Timespec, clock_gettime,
     timerfd_create, timerfd_settime,
 };
+use std::io;
+use std::os::fd::AsFd as _;
 use tokio::net::unix::pipe;
 
 use crate::time::{Clocks, KernelClock, Moment, Wall};
@@ -35,7 +35,10 @@ pub fn kernel_clock() -> KernelClock {
 pub fn clocks() -> Clocks {
     let Timespec { tv_sec, tv_nsec } = clock_gettime(ClockId::Realtime);
     let since_1970_ns = tv_sec.saturating_mul(1_000_000_000).saturating_add(tv_nsec);
-    Clocks { moment: now(), wall: Wall::from_nanos(since_1970_ns) }
+    Clocks {
+        moment: now(),
+        wall: Wall::from_nanos(since_1970_ns),
+    }
 }
 
 fn read_ns(id: ClockId) -> u64 {

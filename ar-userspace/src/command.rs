@@ -163,7 +163,10 @@ pub fn run(arguments: Arguments) -> ExitCode {
         Command::Check { file } => check::run(&file, json),
         Command::List { directories } => list::run(&directories, json),
         Command::Status { directories } => status::run(&directories, json),
-        Command::Stop { release, directories } => stop::run(&directories, release),
+        Command::Stop {
+            release,
+            directories,
+        } => stop::run(&directories, release),
     };
     match result {
         Ok(exit) => exit.into(),

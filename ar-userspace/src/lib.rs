@@ -16,6 +16,8 @@ pub mod policy;
 pub mod time;
 
 pub mod clock;
+pub mod command;
 pub mod control;
+pub mod daemon;
 pub mod enforcer;
 pub mod source;

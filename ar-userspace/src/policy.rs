@@ -7,9 +7,9 @@
 mod agreement;
 pub mod explain;
 mod groups;
-pub mod guard;
+mod guard;
 mod index;
-pub mod refusal;
+mod refusal;
 pub mod route;
 #[cfg(test)]
 mod tests;
@@ -20,9 +20,10 @@ use std::time::Duration;
 use crate::alert::Alert;
 use crate::config::{AgentId, Config, Enforcement, Executable, Location, Response};
 use crate::offender::Offender;
-use guard::Guard;
+pub use guard::{Guard, Reason};
 use index::Index;
-use refusal::{Refusal, judge};
+pub use refusal::Refusal;
+use refusal::judge;
 
 /// A configuration, made ready so that an alert costs the same with one section and with a thousand.
 #[derive(Debug)]

@@ -1,1 +1,57 @@
 //! `arfw check`: reads a configuration and tells what is wrong with it. Touches nothing.
+
+use std::fs;
+use std::path::Path;
+
+use anyhow::Context as _;
+
+use super::{Exit, output};
+use crate::config::{self, Reading};
+use crate::diagnostic::{self, Severity};
+
+pub(super) fn run(file: &Path, json: bool) -> anyhow::Result<Exit> {
+    let (text, reading) = read(file)?;
+    let name = file.display().to_string();
+    if json {
+        output::json(&diagnostic::locate(&reading.diagnostics, &name, &text))?;
+    } else {
+        output::error_text(&rendered(&reading, &name, &text));
+        output::text(&summary(&reading, &name))?;
+    }
+    Ok(if reading.config.is_some() {
+        Exit::Done
+    } else {
+        Exit::WrongConfiguration
+    })
+}
+
+/// The text of a configuration and what came of reading it.
+pub(super) fn read(file: &Path) -> anyhow::Result<(String, Reading)> {
+    let bytes = fs::read(file)
+        .with_context(|| format!("cannot read the configuration `{}`", file.display()))?;
+    let (text, reading) = config::read_bytes(&bytes);
+    Ok((text.into_owned(), reading))
+}
+
+/// Every diagnostic as text.
+pub(super) fn rendered(reading: &Reading, name: &str, text: &str) -> String {
+    diagnostic::render(&reading.diagnostics, name, text, output::colour_errors())
+}
+
+/// One line: how many of each, and what the file amounts to.
+pub(super) fn summary(reading: &Reading, name: &str) -> String {
+    let count = |severity| {
+        reading
+            .diagnostics
+            .iter()
+            .filter(|diagnostic| diagnostic.severity == severity)
+            .count()
+    };
+    let (errors, warnings) = (count(Severity::Error), count(Severity::Warning));
+    let verdict = match &reading.config {
+        None => "nothing of it is applied".to_owned(),
+        Some(config) if !config.enabled => "active response is switched off".to_owned(),
+        Some(config) => format!("{} responses", config.responses.len()),
+    };
+    format!("{name}: {errors} errors, {warnings} warnings; {verdict}\n")
+}

@@ -9,7 +9,10 @@ use crate::enforcer::xdp;
 use crate::{clock, command::run::on_runtime};
 
 pub(super) fn run(directories: &Directories, json: bool) -> anyhow::Result<Exit> {
-    let asked = on_runtime(control::get::<Vec<view::Ban>>(&directories.socket(), control::BANS));
+    let asked = on_runtime(control::get::<Vec<view::Ban>>(
+        &directories.socket(),
+        control::BANS,
+    ));
     let (bans, daemon) = match asked {
         Ok(bans) => (bans, true),
         Err(error) if error.is::<Unreachable>() => (from_kernel(directories, error)?, false),
@@ -30,11 +33,14 @@ fn from_kernel(
     directories: &Directories,
     not_running: anyhow::Error,
 ) -> anyhow::Result<Vec<view::Ban>> {
-    let wall = clock::wall_clock();
+    let clocks = clock::clocks();
     match xdp::inspect(&directories.pin_dir, clock::kernel_clock())? {
         Some(mut enforced) => {
             enforced.sort_by_key(|ban| ban.offender);
-            Ok(enforced.iter().map(|ban| enforced_ban(ban, wall)).collect())
+            Ok(enforced
+                .iter()
+                .map(|ban| enforced_ban(ban, clocks))
+                .collect())
         }
         None => Err(not_running),
     }
@@ -44,7 +50,10 @@ fn render(bans: &[view::Ban]) -> String {
     if bans.is_empty() {
         return "nobody is banned\n".to_owned();
     }
-    let mut table = output::table(&["ADDRESS", "LEFT", "DROPPED", "RULE", "OFFENCES", "BY"], &[2, 3, 4]);
+    let mut table = output::table(
+        &["ADDRESS", "LEFT", "DROPPED", "RULE", "OFFENCES", "BY"],
+        &[2, 3, 4],
+    );
     for ban in bans {
         let left = ban.seconds_left.map_or("permanent".to_owned(), |seconds| {
             output::duration(Duration::try_from_secs_f64(seconds).unwrap_or(Duration::MAX))
@@ -55,12 +64,23 @@ fn render(bans: &[view::Ban]) -> String {
             ban.address.clone(),
             left,
             output::count(ban.packets),
-            if ban.rule_id == 0 { "-".to_owned() } else { ban.rule_id.to_string() },
+            if ban.rule_id == 0 {
+                "-".to_owned()
+            } else {
+                ban.rule_id.to_string()
+            },
             offences.map_or("-".to_owned(), |offences| offences.to_string()),
-            if by.is_empty() { "-".to_owned() } else { by.join(", ") },
+            if by.is_empty() {
+                "-".to_owned()
+            } else {
+                by.join(", ")
+            },
         ]);
     }
-    let lines: Vec<String> = table.lines().map(|line| format!("{}\n", line.trim_end())).collect();
+    let lines: Vec<String> = table
+        .lines()
+        .map(|line| format!("{}\n", line.trim_end()))
+        .collect();
     lines.concat()
 }
 

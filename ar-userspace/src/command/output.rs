@@ -3,7 +3,7 @@
 use std::io::{self, IsTerminal as _, Write as _};
 use std::time::Duration;
 
-use comfy_table::{CellAlignment, ContentArrangement, Table, presets};
+use comfy_table::{CellAlignment, ContentArrangement, Table, TableStyle};
 use serde::Serialize;
 
 /// Prints an answer. A reader that has gone away is no error.
@@ -20,13 +20,19 @@ pub(super) fn json(answer: &impl Serialize) -> anyhow::Result<()> {
 }
 
 /// Prints an error with its causes on one line.
-#[expect(clippy::print_stderr, reason = "this is where errors of commands are printed")]
+#[expect(
+    clippy::print_stderr,
+    reason = "this is where errors of commands are printed"
+)]
 pub(super) fn error(error: &anyhow::Error) {
     eprintln!("arfw: {error:#}");
 }
 
 /// Prints text on standard error as it is.
-#[expect(clippy::print_stderr, reason = "this is where errors of commands are printed")]
+#[expect(
+    clippy::print_stderr,
+    reason = "this is where errors of commands are printed"
+)]
 pub(super) fn error_text(text: &str) {
     eprint!("{text}");
 }
@@ -40,7 +46,7 @@ pub(super) fn colour_errors() -> bool {
 pub(super) fn table(header: &[&str], numbers: &[usize]) -> Table {
     let mut table = Table::new();
     table
-        .load_preset(presets::NOTHING)
+        .load_style(TableStyle::new())
         .set_content_arrangement(ContentArrangement::Disabled)
         .set_header(header.to_vec());
     for (index, column) in table.column_iter_mut().enumerate() {

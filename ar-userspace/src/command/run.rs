@@ -1,1 +1,74 @@
-//! `arfw run`: sets up logging and the runtime, and hands over to the daemon.
+//! `arfw run`: sets up logging and the runtime, reads the configuration, and hands over to the daemon.
+
+use std::io::{self, IsTerminal as _};
+
+use tracing_subscriber::EnvFilter;
+
+use super::{EnforcerKind, Exit, OnStop, RunArguments, check, output};
+use crate::daemon::{self, Settings};
+use crate::enforcer::dry_run::DryRun;
+use crate::enforcer::{Enforcer, xdp};
+use crate::ledger::Limits;
+
+pub(super) fn run(arguments: &RunArguments) -> anyhow::Result<Exit> {
+    let (text, reading) = check::read(&arguments.config)?;
+    let name = arguments.config.display().to_string();
+    output::error_text(&check::rendered(&reading, &name, &text));
+    let Some(config) = reading.config else {
+        output::error_text(&check::summary(&reading, &name));
+        return Ok(Exit::WrongConfiguration);
+    };
+    log_to_stderr();
+    let settings = Settings {
+        config_path: arguments.config.clone(),
+        config,
+        alerts: arguments.alerts.clone(),
+        run_dir: arguments.directories.run_dir.clone(),
+        release_on_stop: arguments.on_stop == OnStop::Release,
+    };
+    on_runtime(daemon::run(settings, || enforcer(arguments)))?;
+    Ok(Exit::Done)
+}
+
+/// Runs a future on a runtime of this thread alone.
+pub(super) fn on_runtime<T>(future: impl Future<Output = anyhow::Result<T>>) -> anyhow::Result<T> {
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()?;
+    runtime.block_on(future)
+}
+
+fn enforcer(arguments: &RunArguments) -> anyhow::Result<(Box<dyn Enforcer>, Limits)> {
+    let limits = |bans_v4: u32, bans_v6: u32| Limits {
+        bans_v4: bans_v4 as usize,
+        bans_v6: bans_v6 as usize,
+        ..Limits::default()
+    };
+    match arguments.enforcer {
+        EnforcerKind::DryRun => Ok((
+            Box::new(DryRun::default()),
+            limits(arguments.max_bans, arguments.max_bans),
+        )),
+        EnforcerKind::Xdp => {
+            let xdp = xdp::Xdp::start(&xdp::Settings {
+                pin_dir: arguments.directories.pin_dir.clone(),
+                max_bans: arguments.max_bans,
+                mode: arguments.xdp_mode,
+                interfaces: xdp::interfaces(&arguments.interfaces)?,
+            })?;
+            let (v4, v6) = xdp.room()?;
+            Ok((Box::new(xdp), limits(v4, v6)))
+        }
+    }
+}
+
+/// Levels by `ARFW_LOG`, in the syntax of `tracing`; `info` without it.
+fn log_to_stderr() {
+    let filter = EnvFilter::try_from_env("ARFW_LOG").unwrap_or_else(|_| EnvFilter::new("info"));
+    tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_target(false)
+        .with_ansi(output::colour_errors() && io::stderr().is_terminal())
+        .with_writer(io::stderr)
+        .init();
+}

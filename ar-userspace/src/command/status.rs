@@ -82,7 +82,10 @@ fn render(status: &view::Status) -> String {
             "" => String::new(),
             why => format!(" ({why})"),
         };
-        line("interface", format!("{}: {}{why}", interface.name, interface.mode));
+        line(
+            "interface",
+            format!("{}: {}{why}", interface.name, interface.mode),
+        );
     }
     for total in &status.packets {
         line(

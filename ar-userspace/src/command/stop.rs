@@ -20,7 +20,10 @@ pub(super) fn run(directories: &Directories, release: bool) -> anyhow::Result<Ex
         let mut waited = Duration::ZERO;
         while instance::running(&directories.run_dir)?.is_some() {
             if waited >= PATIENCE {
-                bail!("process {} did not end in {PATIENCE:?}", pid.as_raw_nonzero());
+                bail!(
+                    "process {} did not end in {PATIENCE:?}",
+                    pid.as_raw_nonzero()
+                );
             }
             std::thread::sleep(LOOK_EVERY);
             waited += LOOK_EVERY;

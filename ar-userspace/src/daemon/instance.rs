@@ -27,8 +27,7 @@ impl Instance {
         fs::create_dir_all(run_dir)
             .with_context(|| format!("cannot make the run directory `{}`", run_dir.display()))?;
         let path = lock_path(run_dir);
-        let mut file = open(&path)
-            .with_context(|| format!("cannot open `{}`", path.display()))?;
+        let mut file = open(&path).with_context(|| format!("cannot open `{}`", path.display()))?;
         match flock(&file, FlockOperation::NonBlockingLockExclusive) {
             Ok(()) => {}
             Err(Errno::WOULDBLOCK) => bail!(
@@ -59,7 +58,9 @@ pub fn running(run_dir: &Path) -> anyhow::Result<Option<Pid>> {
     let mut file = match File::open(&path) {
         Ok(file) => file,
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(None),
-        Err(error) => return Err(error).with_context(|| format!("cannot open `{}`", path.display())),
+        Err(error) => {
+            return Err(error).with_context(|| format!("cannot open `{}`", path.display()));
+        }
     };
     match flock(&file, FlockOperation::NonBlockingLockShared) {
         Ok(()) => Ok(None),
@@ -73,7 +74,12 @@ fn lock_path(run_dir: &Path) -> PathBuf {
 }
 
 fn open(path: &Path) -> std::io::Result<File> {
-    File::options().read(true).write(true).create(true).truncate(false).open(path)
+    File::options()
+        .read(true)
+        .write(true)
+        .create(true)
+        .truncate(false)
+        .open(path)
 }
 
 fn read_pid(file: &mut File) -> Option<Pid> {
@@ -92,9 +98,15 @@ mod tests {
         let directory = tempfile::tempdir().unwrap();
         assert_eq!(running(directory.path()).unwrap(), None);
         let first = Instance::take(directory.path()).unwrap();
-        assert_eq!(running(directory.path()).unwrap(), Some(rustix::process::getpid()));
+        assert_eq!(
+            running(directory.path()).unwrap(),
+            Some(rustix::process::getpid())
+        );
         let refused = Instance::take(directory.path()).unwrap_err().to_string();
-        assert!(refused.contains(&format!("process {}", std::process::id())), "{refused}");
+        assert!(
+            refused.contains(&format!("process {}", std::process::id())),
+            "{refused}"
+        );
         drop(first);
         assert_eq!(running(directory.path()).unwrap(), None);
         Instance::take(directory.path()).unwrap();

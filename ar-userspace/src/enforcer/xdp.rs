@@ -11,7 +11,7 @@ mod table;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, bail, ensure};
-use ar_ebpf::{ABI_VERSION, AddrV4, AddrV6, Outcome, Total, XDP_PROGRAM, map};
+use ar_ebpf::{ABI_VERSION, AddrV4, AddrV6, Outcome, Total, XDP_PROGRAM, XDP_PROGRAM_LINEAR, map};
 use aya::maps::{Array, Map, MapData, PerCpuArray};
 use aya::programs::Xdp as Program;
 use aya::{Ebpf, EbpfLoader};
@@ -87,11 +87,7 @@ impl Xdp {
             )?,
             stats: PerCpuArray::try_from(take(&mut kernel, map::STATS)?)?,
         };
-        let program: &mut Program = kernel
-            .program_mut(XDP_PROGRAM)
-            .with_context(|| format!("the kernel object has no program `{XDP_PROGRAM}`"))?
-            .try_into()?;
-        program.load().context("the kernel refused the program")?;
+        let program = load_program(&mut kernel)?;
         let places = links::cover(
             program,
             &settings.pin_dir,
@@ -126,7 +122,11 @@ impl Enforcer for Xdp {
     fn perform(&mut self, effects: &[Effect], clock: KernelClock) -> Vec<Failure> {
         let State { v4, v6, .. } = &mut self.state;
         let mut failures = Vec::new();
-        for (index, effect) in effects.iter().enumerate() {
+        let changes = effects
+            .iter()
+            .enumerate()
+            .filter(|(_, effect)| effect.standing_changed);
+        for (index, effect) in changes {
             let result = match effect.key.offender.addr() {
                 std::net::IpAddr::V4(addr) => v4.hold(
                     AddrV4 {
@@ -235,6 +235,28 @@ fn load(settings: &Settings) -> anyhow::Result<Ebpf> {
     loader
         .load(OBJECT)
         .context("cannot load the kernel program; are CAP_BPF and CAP_NET_ADMIN there?")
+}
+
+/// Loads the program for multi-buffer frames; before Linux 5.18 there is only the other one.
+fn load_program(kernel: &mut Ebpf) -> anyhow::Result<&mut Program> {
+    let name = match program(kernel, XDP_PROGRAM)?.load() {
+        Ok(()) => XDP_PROGRAM,
+        Err(error) => {
+            tracing::debug!("no multi-buffer frames: {error}");
+            program(kernel, XDP_PROGRAM_LINEAR)?
+                .load()
+                .context("the kernel refused the program")?;
+            XDP_PROGRAM_LINEAR
+        }
+    };
+    program(kernel, name)
+}
+
+fn program<'k>(kernel: &'k mut Ebpf, name: &str) -> anyhow::Result<&'k mut Program> {
+    let program = kernel
+        .program_mut(name)
+        .with_context(|| format!("the kernel object has no program `{name}`"))?;
+    Ok(program.try_into()?)
 }
 
 fn take(kernel: &mut Ebpf, name: &str) -> anyhow::Result<Map> {

@@ -138,11 +138,11 @@ fn configuration() -> impl Strategy<Value = Config> {
             ..config(responses)
         };
         config.white_list = WhiteList::new(vec![WhiteListEntry {
-        line: 3,
-        span: 0..0,
-        text: spared.to_string(),
-        kind: EntryKind::Network(spared),
-    }]);
+            line: 3,
+            span: 0..0,
+            text: spared.to_string(),
+            kind: EntryKind::Network(spared),
+        }]);
         config
     })
 }

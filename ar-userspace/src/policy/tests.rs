@@ -21,6 +21,7 @@ pub(super) fn section(
         line: index + 1,
         command: "firewall-drop".to_owned(),
         executable: Executable::new("firewall-drop"),
+        enforcement: Enforcement::Kernel,
         extra_args: Vec::new(),
         location: Location::Local,
         level,
@@ -271,6 +272,7 @@ fn an_offence_carries_what_the_ledger_needs() {
     let offence = |response, target| Offence {
         response,
         executable: Executable::new("firewall-drop"),
+        enforcement: Enforcement::Kernel,
         offender: "203.0.113.5".parse().unwrap(),
         timeout: Some(Duration::from_secs(600)),
         rule_id: 7,

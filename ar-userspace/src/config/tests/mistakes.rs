@@ -281,10 +281,7 @@ fn text_that_is_not_well_formed_is_an_error_of_the_xml() {
         ("<ossec_config/><!x", "<!"),
         ("<ossec_config/><", "<"),
         ("<ossec_config></ossec_config", "<"),
-        (
-            "<ossec_config><global <x/></global></ossec_config>",
-            "<",
-        ),
+        ("<ossec_config><global <x/></global></ossec_config>", "<"),
         ("<ossec_config><global>a < b</global></ossec_config>", "<"),
         ("<ossec_config><x><y></x></ossec_config>", "</x>"),
     ] {

@@ -112,7 +112,7 @@ fn addresses_that_must_stay_reachable_are_refused() {
 /// AR-WL-1, AR-WL-6
 #[test]
 fn white_listed_addresses_are_refused_whatever_the_field() {
-    let expected = "0 refused: 198.51.100.7 is white-listed by 198.51.100.0/24";
+    let expected = "0 refused: 198.51.100.7 is white-listed by `198.51.100.0/24` in line 3";
     check_offender(r#""srcip":"198.51.100.7""#, expected);
     check_offender(
         r#""data":{"win":{"eventdata":{"ipAddress":"::ffff:198.51.100.7"}}}"#,

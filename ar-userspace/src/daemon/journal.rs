@@ -1,0 +1,289 @@
+//! What the daemon logs, and when: a ban is told after it was made, never before (AR-IMP-5).
+//!
+//! Text of an alert is escaped by whoever made it displayable; nothing here prints it raw.
+
+use std::time::Duration;
+
+use crate::alert::{Alert, Malformed};
+use crate::config::Config;
+use crate::enforcer::Enforcer;
+use crate::ledger::{Action, Effect, Key, Ruling, Rung};
+use crate::policy::{Offence, Refusal, Target};
+use crate::time::{Expiry, Moment};
+
+use super::Settings;
+
+/// Malformed lines are told at most this often.
+const MALFORMED_EVERY: Duration = Duration::from_secs(10);
+
+/// The log, and what waits to be told.
+#[derive(Debug)]
+pub(super) struct Journal {
+    config_name: String,
+    /// Line of each response, by its index.
+    lines: Vec<(usize, usize)>,
+    waiting: Vec<Note>,
+    malformed_told: Option<Moment>,
+    malformed_untold: u64,
+}
+
+/// An offence that the ledger has ruled on.
+#[derive(Debug)]
+struct Note {
+    told: Told,
+    ruling: Ruling,
+    failed: bool,
+}
+
+/// What is told of an offence.
+#[derive(Clone, Debug)]
+pub(super) struct Told {
+    key: Key,
+    rule_id: u32,
+    response: usize,
+    alert_id: Option<Box<str>>,
+}
+
+impl Journal {
+    pub(super) fn new(settings: &Settings) -> Self {
+        let name = settings
+            .config_path
+            .file_name()
+            .unwrap_or(settings.config_path.as_os_str());
+        Self {
+            config_name: name.to_string_lossy().into_owned(),
+            lines: lines(&settings.config),
+            waiting: Vec::new(),
+            malformed_told: None,
+            malformed_untold: 0,
+        }
+    }
+
+    /// The daemon follows its file and enforces.
+    pub(super) fn ready(
+        &self,
+        settings: &Settings,
+        enforcer: &dyn Enforcer,
+        alerts_found: bool,
+    ) -> anyhow::Result<()> {
+        for place in enforcer.condition()?.places {
+            let (interface, mode) = (place.interface, place.mode);
+            match (mode, place.why.as_str()) {
+                ("none", why) => tracing::error!(%interface, why, "not covered"),
+                (_, "") => tracing::info!(%interface, mode, "covered"),
+                (_, why) => tracing::warn!(%interface, mode, why, "covered"),
+            }
+        }
+        let alerts = settings.alerts.display();
+        if !alerts_found {
+            tracing::warn!(%alerts, "the alert file is not there yet; it is read when it appears");
+        }
+        if !settings.config.enabled {
+            tracing::warn!(
+                config = %settings.config_path.display(),
+                "active response is switched off by `disabled`: nobody will be banned"
+            );
+        }
+        tracing::info!(
+            config = %settings.config_path.display(),
+            responses = settings.config.responses.len(),
+            %alerts,
+            enforcer = enforcer.name(),
+            "ready"
+        );
+        Ok(())
+    }
+
+    /// Bans that an earlier daemon left.
+    pub(super) fn adopted(&self, count: usize) {
+        if count > 0 {
+            tracing::info!(count, "adopted bans that stand in the kernel");
+        }
+    }
+
+    /// Bans that stay when the daemon goes.
+    pub(super) fn left(&self, count: usize) {
+        if count > 0 {
+            tracing::info!(
+                count,
+                "bans stay in the kernel until their time; `arfw stop --release` ends them"
+            );
+        }
+    }
+
+    pub(super) fn malformed(&mut self, malformed: &Malformed, now: Moment) {
+        let silent = self
+            .malformed_told
+            .is_some_and(|told| now.since(told) < MALFORMED_EVERY);
+        if silent {
+            self.malformed_untold += 1;
+            return;
+        }
+        let untold = std::mem::take(&mut self.malformed_untold);
+        self.malformed_told = Some(now);
+        tracing::warn!(untold, "skipped a malformed line: {malformed}");
+    }
+
+    pub(super) fn refused(&self, alert: &Alert<'_>, refusal: &Refusal) {
+        let rule = alert.rule_id.unwrap_or(0);
+        match refusal {
+            // As expected: the configuration says so.
+            Refusal::Disabled | Refusal::NoOffender => tracing::debug!(rule, "no ban: {refusal}"),
+            Refusal::Injection { .. } => tracing::warn!(rule, "no ban: {refusal}"),
+            _ => tracing::info!(rule, "no ban: {refusal}"),
+        }
+    }
+
+    /// An offence that other hosts are to act on.
+    pub(super) fn elsewhere(&self, offence: &Offence) {
+        let target = match &offence.target {
+            Target::Server => "this host".to_owned(),
+            Target::Agent(agent) => format!("agent {}", agent.as_str()),
+            Target::AllAgents => "all agents".to_owned(),
+        };
+        tracing::info!(
+            address = %offence.offender,
+            rule = offence.rule_id,
+            section = self.section(offence.response),
+            target,
+            "not for this host, and other hosts cannot be reached yet"
+        );
+    }
+
+    /// An offence of an executable that is not one of the kernel's.
+    pub(super) fn unsupported(&self, offence: &Offence) {
+        tracing::error!(
+            address = %offence.offender,
+            rule = offence.rule_id,
+            section = self.section(offence.response),
+            executable = ?offence.executable.name(),
+            "not run: executables other than firewall-drop and host-deny are not supported yet"
+        );
+    }
+
+    /// Keeps what will be told of an offence before it is handed to the ledger.
+    pub(super) fn offence(&self, offence: &Offence) -> Told {
+        Told {
+            key: Key {
+                offender: offence.offender,
+                executable: offence.executable.clone(),
+            },
+            rule_id: offence.rule_id,
+            response: offence.response,
+            alert_id: offence.alert_id.clone(),
+        }
+    }
+
+    /// What the ledger decided about it; told by [`Journal::flush`].
+    pub(super) fn ruled(&mut self, told: Told, ruling: Ruling) {
+        self.waiting.push(Note {
+            told,
+            ruling,
+            failed: false,
+        });
+    }
+
+    /// An effect was not performed: nothing that waits for it is told as done.
+    pub(super) fn failed(&mut self, effect: &Effect, cause: &str) {
+        tracing::error!(
+            address = %effect.key.offender,
+            by = ?effect.key.executable.name(),
+            "{} failed: {cause}",
+            match effect.action {
+                Action::Ban { .. } => "ban",
+                Action::Move { .. } => "moving the end of a ban",
+                Action::Unban => "unban",
+                Action::Retract { .. } => "taking a change back",
+            }
+        );
+        for note in self
+            .waiting
+            .iter_mut()
+            .filter(|note| note.told.key == effect.key)
+        {
+            note.failed = true;
+        }
+    }
+
+    /// An effect was performed. Bans are told with their offence by [`Journal::flush`].
+    pub(super) fn performed(&self, effect: &Effect) {
+        if effect.action == Action::Unban {
+            tracing::info!(
+                address = %effect.key.offender,
+                by = ?effect.key.executable.name(),
+                "unban"
+            );
+        }
+    }
+
+    /// Tells what was ruled since the last time, now that it is done.
+    pub(super) fn flush(&mut self, now: Moment) {
+        for note in std::mem::take(&mut self.waiting) {
+            if !note.failed {
+                self.tell(&note.told, note.ruling, now);
+            }
+        }
+    }
+
+    fn tell(&self, told: &Told, ruling: Ruling, now: Moment) {
+        let address = told.key.offender;
+        let rule = told.rule_id;
+        let by = told.key.executable.name();
+        let section = self.section(told.response);
+        let alert = told.alert_id.as_deref().unwrap_or("-");
+        match ruling {
+            Ruling::Banned { until, rung } => tracing::info!(
+                %address, length = length(until, now), rule, offence = offence(rung), ?by, section, ?alert,
+                "ban"
+            ),
+            Ruling::Moved { until, rung, .. } => tracing::info!(
+                %address, length = length(until, now), rule, offence = offence(rung), ?by, section, ?alert,
+                "moved the end of the ban"
+            ),
+            Ruling::AlreadyPermanent { .. } => tracing::debug!(
+                %address, rule, ?by, section, ?alert,
+                "banned for ever already"
+            ),
+            Ruling::OnlyCounted { rung } => tracing::info!(
+                %address, rule, offence = rung.offence, ?by, section, ?alert,
+                "counted; the ban that it asks for is over or another lasts longer"
+            ),
+            Ruling::Refused { limit, .. } => tracing::error!(
+                %address, rule, ?by, section, ?alert,
+                "no ban: {limit}"
+            ),
+            Ruling::Done { .. } => {}
+        }
+    }
+
+    fn section(&self, response: usize) -> String {
+        let line = self
+            .lines
+            .binary_search_by_key(&response, |&(index, _)| index)
+            .map_or(0, |found| self.lines[found].1);
+        format!("{}:{line}", self.config_name)
+    }
+}
+
+fn lines(config: &Config) -> Vec<(usize, usize)> {
+    config
+        .responses
+        .iter()
+        .map(|response| (response.index, response.line))
+        .collect()
+}
+
+/// How long from here on, to the second; a ban was given its length a moment ago, hence the rounding.
+fn length(until: Expiry, now: Moment) -> String {
+    match until.left(now) {
+        Some(left) => {
+            let seconds = (left + Duration::from_millis(500)).as_secs();
+            humantime::format_duration(Duration::from_secs(seconds)).to_string()
+        }
+        None => "ever".to_owned(),
+    }
+}
+
+fn offence(rung: Option<Rung>) -> u32 {
+    rung.map_or(0, |rung| rung.offence)
+}

@@ -1,0 +1,113 @@
+//! What the daemon owns, as the control socket tells it.
+
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use anyhow::Context as _;
+
+use super::Daemon;
+use crate::clock;
+use crate::control::view;
+use crate::enforcer::Enforced;
+use crate::ledger::Record;
+use crate::time::{Clocks, Expiry, Moment};
+
+/// A ban as the enforcer holds it; by whom is the ledger's to add.
+#[must_use]
+pub fn enforced_ban(enforced: &Enforced, clocks: Clocks) -> view::Ban {
+    let standing = enforced.standing;
+    view::Ban {
+        address: enforced.offender.to_string(),
+        seconds_left: standing
+            .until
+            .left(clocks.moment)
+            .map(|left| left.as_secs_f64()),
+        expires_at: match standing.until {
+            Expiry::At(end) => Some(rfc3339(end, clocks)),
+            Expiry::Never => None,
+        },
+        banned_at: rfc3339(standing.since, clocks),
+        rule_id: standing.rule_id,
+        packets: enforced.counters.packets,
+        bytes: enforced.counters.bytes,
+        by: Vec::new(),
+    }
+}
+
+/// A wall time that does not fit stops at the ends of what 64 bits of nanoseconds hold.
+fn rfc3339(moment: Moment, clocks: Clocks) -> String {
+    let since_1970_ns = clocks.wall_at(moment).as_nanos().max(0).unsigned_abs();
+    let time: SystemTime = UNIX_EPOCH + Duration::from_nanos(since_1970_ns);
+    humantime::format_rfc3339_seconds(time).to_string()
+}
+
+impl Daemon {
+    /// What `GET /v1/bans` tells: what the enforcer holds, and who holds it, by address.
+    pub(super) fn bans(&self) -> anyhow::Result<Vec<view::Ban>> {
+        let mut enforced = self.enforcer.enforced(clock::kernel_clock())?;
+        enforced.sort_by_key(|ban| ban.offender);
+        let clocks = clock::clocks();
+        let ban = |enforced: &Enforced| view::Ban {
+            by: self
+                .ledger
+                .records_of(enforced.offender)
+                .filter_map(holder)
+                .collect(),
+            ..enforced_ban(enforced, clocks)
+        };
+        Ok(enforced.iter().map(ban).collect())
+    }
+
+    /// What `GET /v1/status` tells.
+    pub(super) fn status(&self) -> anyhow::Result<view::Status> {
+        let condition = self
+            .enforcer
+            .condition()
+            .context("cannot look at the enforcer")?;
+        Ok(view::Status {
+            version: env!("CARGO_PKG_VERSION").to_owned(),
+            pid: std::process::id(),
+            uptime_seconds: clock::now().since(self.started).as_secs_f64(),
+            config: self.settings.config_path.display().to_string(),
+            enabled: self.settings.config.enabled,
+            responses: self.settings.config.responses.len(),
+            alerts: self.settings.alerts.display().to_string(),
+            alerts_found: self.alerts_found,
+            counts: self.counts.clone(),
+            active: view::Active {
+                v4: self.ledger.bans_v4(),
+                v6: self.ledger.bans_v6(),
+                room_v4: self.limits.bans_v4,
+                room_v6: self.limits.bans_v6,
+            },
+            enforcer: self.enforcer.name().to_owned(),
+            interfaces: condition
+                .places
+                .into_iter()
+                .map(|place| view::Interface {
+                    name: place.interface,
+                    mode: place.mode.to_owned(),
+                    why: place.why,
+                })
+                .collect(),
+            packets: condition
+                .totals
+                .into_iter()
+                .map(|(outcome, total)| view::Total {
+                    outcome: outcome.to_owned(),
+                    packets: total.packets,
+                    bytes: total.bytes,
+                })
+                .collect(),
+        })
+    }
+}
+
+fn holder(record: Record) -> Option<view::Holder> {
+    let ban = record.ban?;
+    Some(view::Holder {
+        executable: record.key.executable.name().to_owned(),
+        offences: record.offences,
+        response: (!ban.adopted).then_some(ban.response as usize),
+        alert_id: (!ban.alert_id.is_empty()).then(|| ban.alert_id.to_string()),
+    })
+}

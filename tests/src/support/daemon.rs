@@ -1,0 +1,251 @@
+//! The real binary, run in the host's namespace of a link, with directories and pins of its own.
+
+use std::fs::{self, File};
+use std::io::{BufRead as _, BufReader, Write as _};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Output, Stdio};
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::mpsc;
+use std::thread::JoinHandle;
+use std::time::Duration;
+
+use anyhow::{Context as _, Result, bail, ensure};
+use arfw::control::view;
+use rustix::process::{Pid, Signal, kill_process};
+use tempfile::TempDir;
+use xtask::netns::{INTERFACE, Link};
+
+/// How long anything may take before a test gives up.
+pub const PATIENCE: Duration = Duration::from_secs(20);
+
+/// The binary under test.
+///
+/// # Panics
+///
+/// When it is not there: it has to be built first.
+#[must_use]
+pub fn binary() -> PathBuf {
+    let built = concat!(env!("CARGO_MANIFEST_DIR"), "/../target/release/arfw");
+    let path = PathBuf::from(std::env::var("ARFW_BIN").unwrap_or_else(|_| built.to_owned()));
+    assert!(path.exists(), "`{}` is not there; `cargo xtask build` makes it", path.display());
+    path
+}
+
+/// Directories of one daemon, which outlive its process.
+#[derive(Debug)]
+pub struct Home {
+    directory: TempDir,
+    pin_dir: PathBuf,
+}
+
+impl Home {
+    /// Makes the directories, the configuration and an empty alert file.
+    ///
+    /// # Errors
+    ///
+    /// When something cannot be written.
+    pub fn new(ossec_conf: &str) -> Result<Self> {
+        static COUNT: AtomicU32 = AtomicU32::new(0);
+        let number = COUNT.fetch_add(1, Ordering::Relaxed);
+        let home = Self {
+            directory: tempfile::tempdir()?,
+            pin_dir: format!("/sys/fs/bpf/arfw-test-{}-{number}", std::process::id()).into(),
+        };
+        fs::write(home.config(), ossec_conf)?;
+        File::create(home.alerts())?;
+        Ok(home)
+    }
+
+    /// The configuration.
+    #[must_use]
+    pub fn config(&self) -> PathBuf {
+        self.directory.path().join("ossec.conf")
+    }
+
+    /// The alert file.
+    #[must_use]
+    pub fn alerts(&self) -> PathBuf {
+        self.directory.path().join("alerts.json")
+    }
+
+    /// Where pins stand.
+    #[must_use]
+    pub fn pin_dir(&self) -> &Path {
+        &self.pin_dir
+    }
+
+    /// Appends to the alert file in one write.
+    ///
+    /// # Errors
+    ///
+    /// When the file cannot be written.
+    pub fn append(&self, text: &str) -> Result<()> {
+        let mut file = File::options().append(true).open(self.alerts())?;
+        Ok(file.write_all(text.as_bytes())?)
+    }
+
+    /// A command of the binary that looks at this daemon: `list`, `status`, `stop`.
+    #[must_use]
+    pub fn command(&self, arguments: &[&str]) -> Command {
+        let mut command = Command::new(binary());
+        command.args(arguments).args(["--run-dir".as_ref(), self.directory.path()]).args([
+            "--pin-dir".as_ref(),
+            self.pin_dir.as_path(),
+        ]);
+        command
+    }
+
+    /// Runs such a command to its end.
+    ///
+    /// # Errors
+    ///
+    /// When it cannot be started.
+    pub fn output(&self, arguments: &[&str]) -> Result<Output> {
+        Ok(self.command(arguments).output()?)
+    }
+
+    /// What `arfw list` tells.
+    ///
+    /// # Errors
+    ///
+    /// When the command fails.
+    pub fn bans(&self) -> Result<Vec<view::Ban>> {
+        json(&self.output(&["list", "--json"])?)
+    }
+
+    /// What `arfw status` tells.
+    ///
+    /// # Errors
+    ///
+    /// When the command fails.
+    pub fn status(&self) -> Result<view::Status> {
+        json(&self.output(&["status", "--json"])?)
+    }
+
+    /// Starts the daemon in the host's namespace and waits until it is ready.
+    ///
+    /// # Errors
+    ///
+    /// When it ends before it is ready; what it said is told.
+    pub fn start(&self, link: &Link, arguments: &[&str]) -> Result<Daemon> {
+        let mut command = self.command(&["run"]);
+        command
+            .args(["--config".as_ref(), self.config().as_path()])
+            .args(["--alerts".as_ref(), self.alerts().as_path()])
+            .args(["--interface", INTERFACE])
+            .args(["--max-bans", "16384"])
+            .args(arguments)
+            .stdin(Stdio::null())
+            .stderr(Stdio::piped());
+        Daemon::start(link.host.spawn(&mut command)?)
+    }
+}
+
+impl Drop for Home {
+    fn drop(&mut self) {
+        // Also after a failed test nothing may stay in the kernel; a good end has left nothing to remove.
+        if self.pin_dir.exists() {
+            let _ = arfw::enforcer::xdp::release(&self.pin_dir);
+        }
+    }
+}
+
+fn json<T: serde::de::DeserializeOwned>(output: &Output) -> Result<T> {
+    ensure!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr).trim());
+    Ok(serde_json::from_slice(&output.stdout)?)
+}
+
+/// A running daemon. Dropping it kills it.
+#[derive(Debug)]
+pub struct Daemon {
+    child: Child,
+    lines: mpsc::Receiver<String>,
+    reader: Option<JoinHandle<()>>,
+    said: Vec<String>,
+}
+
+impl Daemon {
+    fn start(mut child: Child) -> Result<Self> {
+        let stderr = child.stderr.take().context("the daemon's standard error is piped")?;
+        let (sender, lines) = mpsc::channel();
+        let reader = std::thread::spawn(move || {
+            for line in BufReader::new(stderr).lines().map_while(Result::ok) {
+                if sender.send(line).is_err() {
+                    break;
+                }
+            }
+        });
+        let mut daemon = Self { child, lines, reader: Some(reader), said: Vec::new() };
+        daemon.wait_for(" ready")?;
+        Ok(daemon)
+    }
+
+    /// Waits for a line of its log that contains `text`, and gives the line.
+    ///
+    /// # Errors
+    ///
+    /// When it ends first, or is silent for too long; everything that it said is told.
+    pub fn wait_for(&mut self, text: &str) -> Result<String> {
+        loop {
+            match self.lines.recv_timeout(PATIENCE) {
+                Ok(line) => {
+                    self.said.push(line);
+                    if let Some(line) = self.said.last().filter(|line| line.contains(text)) {
+                        return Ok(line.clone());
+                    }
+                }
+                Err(why) => bail!("{why} for `{text}`; the daemon said:\n{}", self.said.join("\n")),
+            }
+        }
+    }
+
+    /// Its process.
+    ///
+    /// # Panics
+    ///
+    /// Never: a child has a process number.
+    #[must_use]
+    pub fn pid(&self) -> Pid {
+        Pid::from_child(&self.child)
+    }
+
+    /// Sends a signal and waits for the end. Gives everything that it logged.
+    ///
+    /// # Errors
+    ///
+    /// When it does not end with success.
+    pub fn stop(mut self, signal: Signal) -> Result<Vec<String>> {
+        kill_process(self.pid(), signal)?;
+        let status = self.child.wait()?;
+        self.drain();
+        ensure!(status.success(), "{status}; the daemon said:\n{}", self.said.join("\n"));
+        Ok(std::mem::take(&mut self.said))
+    }
+
+    /// Kills it, as a crash would.
+    ///
+    /// # Errors
+    ///
+    /// When it cannot be killed.
+    pub fn crash(mut self) -> Result<()> {
+        self.child.kill()?;
+        self.child.wait()?;
+        Ok(())
+    }
+
+    fn drain(&mut self) {
+        if let Some(reader) = self.reader.take() {
+            let _ = reader.join();
+        }
+        self.said.extend(self.lines.try_iter());
+    }
+}
+
+impl Drop for Daemon {
+    fn drop(&mut self) {
+        // After `stop` and `crash` the child is gone, and these do nothing.
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+        self.drain();
+    }
+}
