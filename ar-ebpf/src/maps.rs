@@ -49,7 +49,8 @@ impl BanEntry {
     pub(crate) fn is_over(&self, now_ns: u64) -> bool {
         // SAFETY: the pointer came from a look-up, so it points to a whole `Ban`, and the entry's memory
         // stays in place while the program runs: elements are preallocated. User space may write the
-        // field meanwhile; a volatile read takes it in one load. The target has no atomic loads.
+        // field meanwhile; a volatile read takes it in one load. The target has no atomic loads. Should the
+        // entry be removed and given to another ban within this run, one packet is judged as that ban's.
         let expires_at_ns = unsafe { (&raw const (*self.0).expires_at_ns).read_volatile() };
         expires_at_ns <= now_ns
     }
@@ -127,8 +128,8 @@ fn is_set(word: Option<*const u64>, bit: FrontBit) -> bool {
 #[inline(always)]
 pub(crate) fn count(outcome: Outcome, len: u64) {
     if let Some(total) = STATS.get_ptr_mut(outcome.index()) {
-        // SAFETY: the slot is this CPU's own, and the kernel lets no second run of the program begin on a
-        // CPU before the first ends; user space only reads.
+        // SAFETY: the slot is this CPU's own, and the program runs with bottom halves disabled, so that no
+        // second run begins on a CPU before the first ends; user space only reads.
         unsafe {
             (*total).packets += 1;
             (*total).bytes += len;
