@@ -359,7 +359,7 @@ fn a_front_bit_without_a_ban_lets_packets_through() -> anyhow::Result<()> {
     let mut kernel = Kernel::load()?;
     let sources: [IpAddr; 2] = [STRANGER_V4.into(), STRANGER_V6.into()];
     for source in sources {
-        kernel.set_front(source, true)?;
+        kernel.set_front(source)?;
     }
     let frames = sources.map(|source| (source, packet::from(source, udp())));
     check_all(&kernel, &frames, Outcome::Clean)

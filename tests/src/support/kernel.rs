@@ -118,7 +118,7 @@ impl Kernel {
             IpAddr::V4(v4) => self.bans_v4.insert(key_v4(v4), ban, 0)?,
             IpAddr::V6(v6) => self.bans_v6.insert(key_v6(v6), ban, 0)?,
         }
-        self.set_front(addr, true)
+        self.set_front(addr)
     }
 
     /// Removes the entry of `addr`, and leaves the front bitmap as it is.
@@ -134,24 +134,34 @@ impl Kernel {
         Ok(())
     }
 
-    /// Sets or clears the front bit of `addr`, whatever else it stands for.
+    /// Sets the front bit of `addr`.
     ///
     /// # Errors
     ///
     /// When the kernel refuses.
-    pub fn set_front(&mut self, addr: IpAddr, set: bool) -> anyhow::Result<()> {
-        let (front, bit) = match addr {
+    pub fn set_front(&mut self, addr: IpAddr) -> anyhow::Result<()> {
+        let (front, bit) = self.front_of(addr);
+        let word = front.get(&bit.word(), 0)?;
+        front.set(bit.word(), word | bit.mask(), 0)?;
+        Ok(())
+    }
+
+    /// Clears the front bit of `addr` and sets all others of its word.
+    ///
+    /// # Errors
+    ///
+    /// When the kernel refuses.
+    pub fn set_only_other_fronts(&mut self, addr: IpAddr) -> anyhow::Result<()> {
+        let (front, bit) = self.front_of(addr);
+        front.set(bit.word(), !bit.mask(), 0)?;
+        Ok(())
+    }
+
+    fn front_of(&mut self, addr: IpAddr) -> (&mut Array<MapData, u64>, FrontBit) {
+        match addr {
             IpAddr::V4(v4) => (&mut self.front_v4, FrontBit::of_v4(key_v4(v4))),
             IpAddr::V6(v6) => (&mut self.front_v6, FrontBit::of_v6(key_v6(v6))),
-        };
-        let word = front.get(&bit.word(), 0)?;
-        let word = if set {
-            word | bit.mask()
-        } else {
-            word & !bit.mask()
-        };
-        front.set(bit.word(), word, 0)?;
-        Ok(())
+        }
     }
 
     /// What the map holds for `addr`.
