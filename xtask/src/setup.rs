@@ -39,10 +39,10 @@ pub(crate) fn command(ws: &Workspace) -> Result<()> {
 
 /// The compiler and linker of the kernel program; installs them when there is no pair that fits.
 pub(crate) fn kernel(ws: &Workspace) -> Result<Kernel> {
-    let mut unfit = Vec::new();
-    let kernel = match find(ws, &mut unfit) {
+    let mut search = Search::default();
+    let kernel = match search.among_present(ws) {
         Some(kernel) => kernel,
-        None => install(ws, &mut unfit)?,
+        None => search.install(ws)?,
     };
     say(format_args!("kernel compiler: {}", kernel.toolchain));
     say(format_args!("kernel linker: {}", kernel.linker.display()));
@@ -71,67 +71,88 @@ pub(crate) fn tools() -> Result<()> {
     Ok(())
 }
 
-/// The first pair of what is here that works.
-fn find(ws: &Workspace, unfit: &mut Vec<String>) -> Option<Kernel> {
-    let toolchains = toolchain::present(unfit);
-    toolchains
-        .into_iter()
-        .find_map(|toolchain| with_present_linker(ws, toolchain, unfit))
+/// A search for a pair, and why it took so long.
+#[derive(Default)]
+struct Search {
+    /// What was passed over, each once.
+    unfit: Vec<String>,
+    /// Compilers for which a linker has been built, or could not be.
+    linker_tried: Vec<Toolchain>,
 }
 
-fn with_present_linker(
-    ws: &Workspace,
-    toolchain: Toolchain,
-    unfit: &mut Vec<String>,
-) -> Option<Kernel> {
-    for linker in linker::present() {
-        match linker::check(ws, &toolchain, &linker) {
-            Ok(()) => return Some(Kernel { toolchain, linker }),
-            Err(why) => unfit.push(format!("{} for {toolchain}: {why:#}", linker.display())),
+impl Search {
+    /// The first pair of what is here that works.
+    fn among_present(&mut self, ws: &Workspace) -> Option<Kernel> {
+        for toolchain in self.toolchains() {
+            for linker in linker::present() {
+                match linker::check(ws, &toolchain, &linker) {
+                    Ok(()) => return Some(Kernel { toolchain, linker }),
+                    Err(why) => {
+                        self.pass_over(format!("{} for {toolchain}: {why:#}", linker.display()));
+                    }
+                }
+            }
         }
+        None
     }
-    None
-}
 
-/// Tries in turn: a linker for the compilers that are here, a nightly by rustup, the distribution's compiler.
-fn install(ws: &Workspace, unfit: &mut Vec<String>) -> Result<Kernel> {
-    for line in &*unfit {
-        say(format_args!("passed over: {line}"));
-    }
-    let ways: [Way; 3] = [
-        ("a bpf-linker", |_| Ok(())),
-        ("a nightly by rustup", rustup_nightly),
-        ("the distribution's compiler", |_| system_compiler()),
-    ];
-    for (what, bring) in ways {
-        if let Err(why) = bring(ws) {
-            unfit.push(format!("{what}: {why:#}"));
-            continue;
+    /// Tries in turn: a linker for a compiler that is here, a nightly by rustup, the distribution's compiler.
+    fn install(&mut self, ws: &Workspace) -> Result<Kernel> {
+        for line in &self.unfit {
+            say(format_args!("passed over: {line}"));
         }
-        let mut passed_over = Vec::new();
-        for toolchain in toolchain::present(&mut passed_over) {
-            if let Some(kernel) = with_present_linker(ws, toolchain.clone(), &mut passed_over) {
+        const WAYS: [Way; 3] = [
+            ("what is here", |_| Ok(())),
+            ("a nightly by rustup", rustup_nightly),
+            ("the distribution's compiler", |_| system_compiler()),
+        ];
+        for (what, bring) in WAYS {
+            if let Err(why) = bring(ws) {
+                self.pass_over(format!("{what}: {why:#}"));
+                continue;
+            }
+            let found = self.among_present(ws);
+            if let Some(kernel) = found.or_else(|| self.with_new_linker(ws)) {
                 return Ok(kernel);
             }
-            match with_new_linker(ws, toolchain) {
-                Ok(kernel) => return Ok(kernel),
-                Err(why) => passed_over.push(format!("{what}: {why:#}")),
+        }
+        bail!(
+            "found nothing that builds the kernel program\n  {}\n  remedy: `rustup toolchain install nightly --component rust-src`, or on Debian `apt-get install rustc-web rust-web-src cargo-web`; then {}",
+            self.unfit.join("\n  "),
+            linker::REMEDY
+        )
+    }
+
+    fn with_new_linker(&mut self, ws: &Workspace) -> Option<Kernel> {
+        for toolchain in self.toolchains() {
+            if self.linker_tried.contains(&toolchain) {
+                continue;
+            }
+            self.linker_tried.push(toolchain.clone());
+            let built = linker::install(ws, &toolchain).and_then(|linker| {
+                linker::check(ws, &toolchain, &linker)?;
+                Ok(linker)
+            });
+            match built {
+                Ok(linker) => return Some(Kernel { toolchain, linker }),
+                Err(why) => self.pass_over(format!("a new bpf-linker for {toolchain}: {why:#}")),
             }
         }
-        unfit.extend(passed_over);
+        None
     }
-    unfit.dedup();
-    let reasons = unfit.join("\n  ");
-    bail!(
-        "found nothing that builds the kernel program\n  {reasons}\n  remedy: `rustup toolchain install nightly --component rust-src`, or on Debian `apt-get install rustc-web rust-web-src cargo-web`; then {}",
-        linker::REMEDY
-    )
-}
 
-fn with_new_linker(ws: &Workspace, toolchain: Toolchain) -> Result<Kernel> {
-    let linker = linker::install(ws, &toolchain)?;
-    linker::check(ws, &toolchain, &linker)?;
-    Ok(Kernel { toolchain, linker })
+    fn toolchains(&mut self) -> Vec<Toolchain> {
+        let mut unfit = Vec::new();
+        let found = toolchain::present(&mut unfit);
+        unfit.into_iter().for_each(|line| self.pass_over(line));
+        found
+    }
+
+    fn pass_over(&mut self, line: String) {
+        if !self.unfit.contains(&line) {
+            self.unfit.push(line);
+        }
+    }
 }
 
 /// Gives the nightly that is here its library source; without a nightly, installs one.

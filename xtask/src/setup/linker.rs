@@ -84,7 +84,12 @@ pub(crate) fn install(ws: &Workspace, toolchain: &Toolchain) -> Result<PathBuf> 
     let (llvm, prefix) = match llvm_prefix(wanted) {
         Some(found) => found,
         None => {
-            packages::install(&[&format!("llvm-{wanted}-dev")])?;
+            let package = format!("llvm-{wanted}-dev");
+            packages::refresh_when_empty()?;
+            if packages::candidate(&package).is_none() {
+                bail!("there is no LLVM {wanted} here, and no package {package}");
+            }
+            packages::install(&[&package])?;
             llvm_prefix(wanted).context("the package brought no llvm-config")?
         }
     };

@@ -53,21 +53,19 @@ impl fmt::Display for Toolchain {
 /// `unfit` gets a line for each one that was passed over.
 pub(crate) fn present(unfit: &mut Vec<String>) -> Vec<Toolchain> {
     let (nightlies, others) = rustup_dirs();
-    let mut found: Vec<Toolchain> = Vec::new();
+    let mut found = Vec::new();
+    let mut seen: Vec<PathBuf> = Vec::new();
     for bin in nightlies.into_iter().chain(system_dirs()).chain(others) {
         let rustc = bin.join("rustc");
-        if !shell::is_program(&rustc) || found.iter().any(|other| same(&other.rustc, &rustc)) {
+        let known = seen.iter().any(|other| same(other, &rustc));
+        if known || !shell::is_program(&rustc) {
             continue;
         }
         match examine(&bin) {
             Ok(toolchain) => found.push(toolchain),
-            Err(why) => {
-                let line = format!("{}: {why:#}", rustc.display());
-                if !unfit.contains(&line) {
-                    unfit.push(line);
-                }
-            }
+            Err(why) => unfit.push(format!("{}: {why:#}", rustc.display())),
         }
+        seen.push(rustc);
     }
     found
 }
