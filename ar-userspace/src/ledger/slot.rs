@@ -147,10 +147,10 @@ impl Slot {
 
     /// Ends the ban: at `now`, or at its own end when that is sooner.
     pub(super) fn free(&mut self, now: Moment) {
-        self.explain(Cause::default(), false);
+        // Gives back the memory of a long identifier.
+        self.alert_id = AlertId::default();
         self.hold = Hold::Free;
         self.end = self.end.min(now);
-        self.since = Moment::MIN;
     }
 
     /// Takes over what a record tells; `now` is the latest time that a past event can have.

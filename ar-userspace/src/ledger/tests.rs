@@ -14,6 +14,7 @@ use crate::time::{Clocks, Wall};
 mod bounds;
 mod failures;
 mod model;
+mod order;
 mod properties;
 mod requirements;
 mod restart;

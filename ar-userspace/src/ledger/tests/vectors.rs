@@ -36,7 +36,7 @@ fn note(at: &str, effects: &str, told: &mut Vec<String>) {
     for effect in effects.split("; ") {
         match effect.split_whitespace().collect::<Vec<_>>()[..] {
             ["ban", executable, offender, ..] => {
-                told.push(format!("{at} add {executable} {offender}"))
+                told.push(format!("{at} add {executable} {offender}"));
             }
             ["unban", executable, offender, ..] => {
                 told.push(format!("{at} delete {executable} {offender}"));
