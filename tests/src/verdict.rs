@@ -26,6 +26,9 @@ const BANNED_V6: Ipv6Addr = Ipv6Addr::new(0x2001, 0xdb8, 1, 2, 0, 0, 0, 9);
 const NEIGHBOUR_V6: Ipv6Addr = Ipv6Addr::new(0x2001, 0xdb8, 1, 2, 0, 0, 0, 10);
 const STRANGER_V6: Ipv6Addr = Ipv6Addr::new(0x2001, 0xdb8, 1, 3, 0, 0, 0, 9);
 
+/// A frame and the name it has in a comparison.
+type Named<T> = (T, Vec<u8>);
+
 /// A kernel that bans [`BANNED_V4`] and [`BANNED_V6`] for good.
 fn kernel() -> anyhow::Result<Kernel> {
     banning(Kernel::load()?)
@@ -40,7 +43,7 @@ fn banning(mut kernel: Kernel) -> anyhow::Result<Kernel> {
 /// Runs each frame and compares all outcomes at once.
 fn check<T: Copy + std::fmt::Debug + PartialEq>(
     kernel: &Kernel,
-    frames: &[(T, Vec<u8>)],
+    frames: &[Named<T>],
     expected: &[(T, Outcome)],
 ) -> anyhow::Result<()> {
     let mut outcomes = Vec::new();
@@ -54,7 +57,7 @@ fn check<T: Copy + std::fmt::Debug + PartialEq>(
 /// As [`check`], where every frame has the same outcome.
 fn check_all<T: Copy + std::fmt::Debug + PartialEq>(
     kernel: &Kernel,
-    frames: &[(T, Vec<u8>)],
+    frames: &[Named<T>],
     expected: Outcome,
 ) -> anyhow::Result<()> {
     let expected: Vec<_> = frames.iter().map(|(name, _)| (*name, expected)).collect();
@@ -203,7 +206,7 @@ fn under_tags<'a>(
     stacks: &[&'a [u16]],
     v4: Ipv4Addr,
     v6: Ipv6Addr,
-) -> Vec<((&'a [u16], u16), Vec<u8>)> {
+) -> Vec<Named<(&'a [u16], u16)>> {
     let packets = [
         (ETHERTYPE_IPV4, Ipv4::new(v4, udp()).bytes()),
         (ETHERTYPE_IPV6, Ipv6::new(v6, udp()).bytes()),
