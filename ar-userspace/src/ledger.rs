@@ -63,6 +63,16 @@ struct PerFamily {
     v6: usize,
 }
 
+impl PerFamily {
+    fn of(&mut self, offender: Offender) -> &mut usize {
+        if offender.addr().is_ipv4() {
+            &mut self.v4
+        } else {
+            &mut self.v6
+        }
+    }
+}
+
 impl Ledger {
     /// Offenders that one call of [`Ledger::handle_timeout`] settles at most: half a millisecond's work
     /// with two million bans.
@@ -92,9 +102,7 @@ impl Ledger {
         now: Moment,
     ) -> Self {
         let mut ledger = Self::new(settings);
-        for record in records {
-            ledger.load(record, now);
-        }
+        ledger.load(records, now);
         ledger
     }
 

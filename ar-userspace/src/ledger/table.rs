@@ -6,6 +6,7 @@
 //! which keeps it so. Memory of a slot that is let go is used again, not given back.
 
 use std::collections::BTreeMap;
+use std::collections::btree_map::Entry;
 use std::ops::Index;
 
 use super::queue::Queue;
@@ -116,14 +117,20 @@ impl Table {
     /// Remembers one more key, which must not be there. The caller has to [`change`](Self::change) it
     /// into something worth remembering. `None` when the slots' numbers are used up.
     pub(super) fn insert(&mut self, key: &Key) -> Option<Place> {
-        let before = self
-            .keys_of(key.offender)
-            .take_while(|&place| *self.executable(place) < key.executable)
-            .last();
         let place = self.slots.insert(key)?;
+        let mut first = match self.first.entry(key.offender) {
+            Entry::Vacant(vacant) => {
+                vacant.insert(place);
+                return Some(place);
+            }
+            Entry::Occupied(occupied) => occupied,
+        };
+        let before = std::iter::successors(Some(*first.get()), |&place| self.slots[place].next)
+            .take_while(|&place| *self.slots.executable(place) < key.executable)
+            .last();
         let next = match before {
             Some(before) => self.slots[before].next.replace(place),
-            None => self.first.insert(key.offender, place),
+            None => Some(first.insert(place)),
         };
         self.slots[place].next = next;
         Some(place)

@@ -4,7 +4,7 @@
 //! effects and the count of standing offenders cannot disagree. Which event changes what is `decide`'s.
 
 use super::slot::{Place, Slot};
-use super::{Action, Effect, Key, Ledger, Limit, Record, Standing};
+use super::{Action, Effect, Key, Ledger, Limit, PerFamily, Record, Standing};
 use crate::config::{Enforcement, Executable};
 use crate::offender::Offender;
 use crate::time::Moment;
@@ -137,16 +137,22 @@ impl Ledger {
         true
     }
 
-    /// Remembers a record that a store kept.
-    pub(super) fn load(&mut self, record: Record, now: Moment) {
-        let key = record.key.clone();
-        let Some(place) = self.table.find(&key).or_else(|| self.table.insert(&key)) else {
-            // Four thousand million keys, which no memory holds.
-            return;
-        };
-        let before = self.standing_of(key.offender);
-        self.change(place, |slot| slot.restore(record, now));
-        self.recount(key.offender, before);
+    /// Remembers records that a store kept.
+    pub(super) fn load(&mut self, records: impl IntoIterator<Item = Record>, now: Moment) {
+        for record in records {
+            let found = self.table.find(&record.key);
+            let Some(place) = found.or_else(|| self.table.insert(&record.key)) else {
+                // Four thousand million keys, which no memory holds.
+                break;
+            };
+            self.change(place, |slot| slot.restore(record, now));
+        }
+        let standing = |offender: &Offender| self.standing_of(*offender).is_some();
+        let mut all = PerFamily::default();
+        for offender in self.table.offenders().filter(standing) {
+            *all.of(offender) += 1;
+        }
+        self.standing = all;
     }
 
     /// Changes a key, which is forgotten when nothing of it is left.
@@ -173,11 +179,7 @@ impl Ledger {
         before: Option<Standing>,
     ) -> Option<Standing> {
         let after = self.standing_of(offender);
-        let count = if offender.addr().is_ipv4() {
-            &mut self.standing.v4
-        } else {
-            &mut self.standing.v6
-        };
+        let count = self.standing.of(offender);
         match (before, after) {
             (None, Some(_)) => *count += 1,
             (Some(_), None) => *count -= 1,
