@@ -134,7 +134,7 @@ impl Prefix {
 
     /// Length in bits: 0 covers the whole family.
     #[must_use]
-    pub fn len(self) -> u8 {
+    pub fn bits(self) -> u8 {
         self.len
     }
 }

@@ -211,7 +211,7 @@ pub(super) fn ladder(list: Part<'_>, steps: &[u32], most: usize, out: &mut Vec<D
 pub(super) fn white_list(list: &WhiteList, out: &mut Vec<Diagnostic>) {
     for entry in list.entries() {
         match &entry.kind {
-            EntryKind::Network(network) if network.len() == 0 => {
+            EntryKind::Network(network) if network.bits() == 0 => {
                 let message =
                     "this covers every address of its family, so that none is ever banned";
                 out.push(

@@ -77,8 +77,8 @@ impl WhiteList {
                 EntryKind::Pattern(_) => list.patterns.push(index),
                 EntryKind::Network(prefix) => {
                     list.networks.entry(*prefix).or_insert(index);
-                    if let Err(at) = list.lengths.binary_search(&prefix.len()) {
-                        list.lengths.insert(at, prefix.len());
+                    if let Err(at) = list.lengths.binary_search(&prefix.bits()) {
+                        list.lengths.insert(at, prefix.bits());
                     }
                 }
             }

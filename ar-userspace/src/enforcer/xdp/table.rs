@@ -93,18 +93,19 @@ impl<A: Address> Table<A> {
             Err(error) => return Err(error).context("cannot read the ban map"),
         };
         let ban = merge(old, standing, clock);
+        // The bit first: a ban in the map must never be hidden by it.
+        let bit = address.front_bit();
+        if self.words[bit.word() as usize] & bit.mask() == 0 {
+            self.words[bit.word() as usize] |= bit.mask();
+            self.write_word(bit.word())?;
+        }
         if old != Some(ban) {
             self.bans
                 .insert(address, ban, 0)
                 .with_context(|| format!("cannot write the ban of {}", address.addr()))?;
         }
-        let bit = address.front_bit();
         if old.is_none() {
             *self.behind.entry(bit).or_default() += 1;
-        }
-        if self.words[bit.word() as usize] & bit.mask() == 0 {
-            self.words[bit.word() as usize] |= bit.mask();
-            self.write_word(bit.word())?;
         }
         Ok(())
     }
