@@ -62,8 +62,8 @@ pub(super) fn text_in_root(text: &str, span: Range<usize>) -> Diagnostic {
     Diagnostic::warning(ROOT, span, message).found(quote(text))
 }
 
-/// What begins at `at` goes on to the end of the file.
-pub(super) fn endless(error: &Error, at: usize) -> Diagnostic {
+/// What begins at the byte `at` of `text` goes on to its end.
+pub(super) fn endless(error: &Error, text: &str, at: usize) -> Diagnostic {
     let (opened, expected) = match error {
         Error::Syntax(SyntaxError::UnclosedComment) => ("<!--", "`-->`"),
         Error::Syntax(SyntaxError::UnclosedCData) => ("<![CDATA[", "`]]>`"),
@@ -74,8 +74,11 @@ pub(super) fn endless(error: &Error, at: usize) -> Diagnostic {
         ) => ("<", "a quote that ends the attribute's value"),
         _ => ("<", "`>`"),
     };
+    // The file may end before the beginning is whole: `<!-`.
+    let whole = text[at..].starts_with(opened);
+    let end = at + if whole { opened.len() } else { 1 };
     let message = format!("expected {expected} before the end of the file");
-    Diagnostic::error(XML, at..at + opened.len(), message).found("no end of what begins here")
+    Diagnostic::error(XML, at..end, message).found("no end of what begins here")
 }
 
 /// `<!` that begins neither a comment nor anything else that is known.

@@ -100,12 +100,12 @@ impl Walker<'_> {
                 Err(error) => self.endless(&error, place(reader.error_position())),
             }
             if let Some(at) = self.restart_at.take() {
+                if self.restarts == RESTARTS_MAX {
+                    self.abandon();
+                    return None;
+                }
                 self.restarts += 1;
                 return Some(at);
-            }
-            if self.restarts > RESTARTS_MAX {
-                self.abandon();
-                return None;
             }
         }
     }
@@ -329,7 +329,7 @@ impl Walker<'_> {
                 self.report(mistakes::unknown_markup(at));
             }
             _ if is_tag || inside.starts_with(['!', '?']) => {
-                self.report(mistakes::endless(error, at));
+                self.report(mistakes::endless(error, self.text, at));
             }
             _ => self.report(mistakes::no_name(at)),
         }

@@ -1,6 +1,6 @@
 //! What refuses a text, and at which place.
 
-use super::super::read_bytes;
+use super::super::{read, read_bytes};
 use super::{check, conf, response, told};
 
 /// AR-CFG-4
@@ -280,6 +280,7 @@ fn text_that_is_not_well_formed_is_an_error_of_the_xml() {
         ("<ossec_config/><?x", "<?"),
         ("<ossec_config/><!x", "<!"),
         ("<ossec_config/><", "<"),
+        ("<ossec_config/><!-\u{3a3}", "<"),
         ("<ossec_config></ossec_config", "<"),
         ("<ossec_config><global <x/></global></ossec_config>", "<"),
         ("<ossec_config><global>a < b</global></ossec_config>", "<"),
@@ -307,6 +308,13 @@ fn reading_goes_on_behind_a_mistake_of_the_xml() {
             "error white_list `10.0.0.256`",
         ],
     );
+}
+
+/// Each such mistake costs the length of the text, so that a text of nothing else is given up.
+#[test]
+fn a_text_that_is_no_xml_at_all_is_given_up() {
+    let said = read(&"<".repeat(10_000)).diagnostics.len();
+    assert!((1..100).contains(&said), "{said} messages");
 }
 
 #[test]

@@ -89,12 +89,12 @@ fn networks_are_listed_once_and_in_order() {
 
 #[test]
 fn a_long_list_is_looked_up_and_not_walked() {
-    let entries: Vec<String> = (0..50_000u32)
+    let entries: Vec<String> = (0..10_000u32)
         .map(|number| Ipv4Addr::from_bits(number * 7).to_string())
         .collect();
     let entries: Vec<&str> = entries.iter().map(String::as_str).collect();
     let list = list(&entries);
-    for number in 0..350_000u32 {
+    for number in 0..70_000u32 {
         let addr = Ipv4Addr::from_bits(number);
         let covered = list.covers(Offender::new(IpAddr::V4(addr)), "").is_some();
         assert_eq!(covered, number % 7 == 0, "{addr}");
