@@ -1,3 +1,4 @@
 //! Behaviour tests.
 
+mod packets;
 mod verdict;

@@ -52,21 +52,37 @@ impl Scene {
         let link = Link::new()?;
         let home = Home::new(CONF)?;
         let daemon = home.start(&link, arguments)?;
-        let (host, address): (IpAddr, fn(u16) -> IpAddr) =
-            if v6 { (HOST_V6.into(), offender_v6) } else { (HOST_V4.into(), offender_v4) };
+        let (host, address): (IpAddr, fn(u16) -> IpAddr) = if v6 {
+            (HOST_V6.into(), offender_v6)
+        } else {
+            (HOST_V4.into(), offender_v4)
+        };
         let receiver = Receiver::start(&link.host, host)?;
         // Of IPv4, neighbours in one /24: the front bitmap has one bit for both.
         let (offender, neighbour) = (address(7), address(8));
         let send = |source| Sender::start(&link.offender, source, receiver.address(), EVERY);
         let senders = [send(offender)?, send(neighbour)?];
-        let scene = Self { link, home, daemon, receiver, offender, neighbour, senders };
+        let scene = Self {
+            link,
+            home,
+            daemon,
+            receiver,
+            offender,
+            neighbour,
+            senders,
+        };
         scene.arrives(scene.offender)?;
         scene.arrives(scene.neighbour)?;
         Ok(scene)
     }
 
     fn alert(&self, rule: u32) -> Result<()> {
-        self.home.append(&alert::wazuh(rule, 10, &["sshd"], &self.offender.to_string()))
+        self.home.append(&alert::wazuh(
+            rule,
+            10,
+            &["sshd"],
+            &self.offender.to_string(),
+        ))
     }
 
     /// Something that is sent from here on arrives.
@@ -75,12 +91,17 @@ impl Scene {
         let more = |arrivals: Option<xtask::traffic::Arrivals>| {
             arrivals.is_some_and(|arrivals| arrivals.count > before + 2)
         };
-        ensure!(self.receiver.wait_until(source, PATIENCE, more), "nothing arrives from {source}");
+        ensure!(
+            self.receiver.wait_until(source, PATIENCE, more),
+            "nothing arrives from {source}"
+        );
         Ok(())
     }
 
     fn count(&self, source: IpAddr) -> u64 {
-        self.receiver.from(source).map_or(0, |arrivals| arrivals.count)
+        self.receiver
+            .from(source)
+            .map_or(0, |arrivals| arrivals.count)
     }
 
     /// Waits until the kernel has dropped `packets` of the offender's, and makes sure that none arrived meanwhile.
@@ -88,13 +109,19 @@ impl Scene {
         let mut arrived = None;
         for _ in 0..2_000 {
             let bans = self.home.bans()?;
-            let ban = bans.iter().find(|ban| ban.address == self.offender.to_string());
+            let ban = bans
+                .iter()
+                .find(|ban| ban.address == self.offender.to_string());
             let count = self.count(self.offender);
             match (ban, arrived) {
                 // A packet may be under way from the kernel to the receiver when the ban begins.
                 (Some(ban), None) if ban.packets > 0 => arrived = Some(count),
                 (Some(ban), Some(before)) if ban.packets >= packets => {
-                    ensure!(count <= before + 1, "{} arrived during the ban", count - before);
+                    ensure!(
+                        count <= before + 1,
+                        "{} arrived during the ban",
+                        count - before
+                    );
                     return Ok(());
                 }
                 _ => std::thread::park_timeout(EVERY),
@@ -117,13 +144,19 @@ fn ban_unban_and_escalation(v6: bool, arguments: &[&str]) -> Result<()> {
     let mut scene = Scene::new(v6, arguments)?;
     scene.alert(5763)?;
     let line = scene.daemon.wait_for(" ban ")?;
-    ensure!(line.contains(&scene.offender.to_string()) && line.contains("rule=5763"), "{line}");
+    ensure!(
+        line.contains(&scene.offender.to_string()) && line.contains("rule=5763"),
+        "{line}"
+    );
     scene.is_dropped(50)?;
     scene.arrives(scene.neighbour)?;
     let before = scene.count(scene.offender);
     scene.daemon.wait_for(" unban ")?;
     scene.arrives(scene.offender)?;
-    ensure!(scene.count(scene.offender) > before, "the first packet after the ban");
+    ensure!(
+        scene.count(scene.offender) > before,
+        "the first packet after the ban"
+    );
 
     scene.alert(5763)?;
     scene.daemon.wait_for(" ban ")?;
@@ -132,7 +165,10 @@ fn ban_unban_and_escalation(v6: bool, arguments: &[&str]) -> Result<()> {
         anyhow::bail!("expected one ban");
     };
     let left = ban.seconds_left.unwrap_or(f64::INFINITY);
-    ensure!((50.0..=60.0).contains(&left), "the second offence is banned for {left} s");
+    ensure!(
+        (50.0..=60.0).contains(&left),
+        "the second offence is banned for {left} s"
+    );
     ensure!(ban.by[0].offences == 2, "{ban:?}");
     scene.arrives(scene.neighbour)?;
     scene.end()
@@ -161,17 +197,31 @@ fn a_ban_ends_in_time_although_the_daemon_was_killed() {
         scene.alert(5763)?;
         scene.daemon.wait_for(" ban ")?;
         scene.is_dropped(5)?;
-        let Scene { link, home, daemon, receiver, offender, senders, .. } = scene;
+        let Scene {
+            link,
+            home,
+            daemon,
+            receiver,
+            offender,
+            senders,
+            ..
+        } = scene;
         daemon.crash()?;
         let [ban] = &home.bans()?[..] else {
             anyhow::bail!("expected the ban to be read from the kernel");
         };
-        ensure!(ban.address == offender.to_string() && ban.by.is_empty(), "{ban:?}");
+        ensure!(
+            ban.address == offender.to_string() && ban.by.is_empty(),
+            "{ban:?}"
+        );
         let before = receiver.from(offender).map_or(0, |arrivals| arrivals.count);
         let more = |arrivals: Option<xtask::traffic::Arrivals>| {
             arrivals.is_some_and(|arrivals| arrivals.count > before + 2)
         };
-        ensure!(receiver.wait_until(offender, PATIENCE, more), "the ban did not end");
+        ensure!(
+            receiver.wait_until(offender, PATIENCE, more),
+            "the ban did not end"
+        );
         for sender in senders {
             sender.stop()?;
         }
@@ -191,7 +241,15 @@ fn a_ban_stands_through_a_stop_and_a_start() {
         scene.alert(100_100)?;
         scene.daemon.wait_for(" ban ")?;
         scene.is_dropped(5)?;
-        let Scene { link, home, daemon, receiver, offender, senders, .. } = scene;
+        let Scene {
+            link,
+            home,
+            daemon,
+            receiver,
+            offender,
+            senders,
+            ..
+        } = scene;
         let before = receiver.from(offender).map_or(0, |arrivals| arrivals.count);
         daemon.stop(Signal::INT)?;
         let [ban] = &home.bans()?[..] else {
@@ -203,9 +261,17 @@ fn a_ban_stands_through_a_stop_and_a_start() {
             anyhow::bail!("expected the ban to be adopted");
         };
         ensure!(ban.packets >= dropped && ban.rule_id == 100_100, "{ban:?}");
-        ensure!(ban.seconds_left.is_some_and(|left| (500.0..=600.0).contains(&left)), "{ban:?}");
+        ensure!(
+            ban.seconds_left
+                .is_some_and(|left| (500.0..=600.0).contains(&left)),
+            "{ban:?}"
+        );
         let after = receiver.from(offender).map_or(0, |arrivals| arrivals.count);
-        ensure!(after <= before + 1, "{} packets passed during the restart", after - before);
+        ensure!(
+            after <= before + 1,
+            "{} packets passed during the restart",
+            after - before
+        );
         for sender in senders {
             sender.stop()?;
         }

@@ -1,4 +1,6 @@
 //! What the behaviour tests share. Nothing here decides what is right: the tests do.
 
+pub mod alert;
+pub mod daemon;
 pub mod kernel;
 pub mod packet;

@@ -138,7 +138,6 @@ fn behaviour(ws: &Workspace, args: &[String]) -> Result<End> {
     }
     let mut cargo = ws.cargo();
     cargo.env("ARFW_BIN", ws.daemon(true));
-    cargo.env("ARFW_OBJECT", ws.kernel_object());
     let tests = [
         "test",
         "--package",

@@ -27,7 +27,11 @@ pub const PATIENCE: Duration = Duration::from_secs(20);
 pub fn binary() -> PathBuf {
     let built = concat!(env!("CARGO_MANIFEST_DIR"), "/../target/release/arfw");
     let path = PathBuf::from(std::env::var("ARFW_BIN").unwrap_or_else(|_| built.to_owned()));
-    assert!(path.exists(), "`{}` is not there; `cargo xtask build` makes it", path.display());
+    assert!(
+        path.exists(),
+        "`{}` is not there; `cargo xtask build` makes it",
+        path.display()
+    );
     path
 }
 
@@ -88,10 +92,10 @@ impl Home {
     #[must_use]
     pub fn command(&self, arguments: &[&str]) -> Command {
         let mut command = Command::new(binary());
-        command.args(arguments).args(["--run-dir".as_ref(), self.directory.path()]).args([
-            "--pin-dir".as_ref(),
-            self.pin_dir.as_path(),
-        ]);
+        command
+            .args(arguments)
+            .args(["--run-dir".as_ref(), self.directory.path()])
+            .args(["--pin-dir".as_ref(), self.pin_dir.as_path()]);
         command
     }
 
@@ -151,7 +155,11 @@ impl Drop for Home {
 }
 
 fn json<T: serde::de::DeserializeOwned>(output: &Output) -> Result<T> {
-    ensure!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr).trim());
+    ensure!(
+        output.status.success(),
+        "{}",
+        String::from_utf8_lossy(&output.stderr).trim()
+    );
     Ok(serde_json::from_slice(&output.stdout)?)
 }
 
@@ -166,7 +174,10 @@ pub struct Daemon {
 
 impl Daemon {
     fn start(mut child: Child) -> Result<Self> {
-        let stderr = child.stderr.take().context("the daemon's standard error is piped")?;
+        let stderr = child
+            .stderr
+            .take()
+            .context("the daemon's standard error is piped")?;
         let (sender, lines) = mpsc::channel();
         let reader = std::thread::spawn(move || {
             for line in BufReader::new(stderr).lines().map_while(Result::ok) {
@@ -175,7 +186,12 @@ impl Daemon {
                 }
             }
         });
-        let mut daemon = Self { child, lines, reader: Some(reader), said: Vec::new() };
+        let mut daemon = Self {
+            child,
+            lines,
+            reader: Some(reader),
+            said: Vec::new(),
+        };
         daemon.wait_for(" ready")?;
         Ok(daemon)
     }
@@ -194,7 +210,10 @@ impl Daemon {
                         return Ok(line.clone());
                     }
                 }
-                Err(why) => bail!("{why} for `{text}`; the daemon said:\n{}", self.said.join("\n")),
+                Err(why) => bail!(
+                    "{why} for `{text}`; the daemon said:\n{}",
+                    self.said.join("\n")
+                ),
             }
         }
     }
@@ -218,7 +237,11 @@ impl Daemon {
         kill_process(self.pid(), signal)?;
         let status = self.child.wait()?;
         self.drain();
-        ensure!(status.success(), "{status}; the daemon said:\n{}", self.said.join("\n"));
+        ensure!(
+            status.success(),
+            "{status}; the daemon said:\n{}",
+            self.said.join("\n")
+        );
         Ok(std::mem::take(&mut self.said))
     }
 

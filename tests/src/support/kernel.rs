@@ -3,14 +3,14 @@
 //! Packets run by BPF_PROG_TEST_RUN, which refuses frames below the 14 bytes of an Ethernet header. Each
 //! [`Kernel`] has maps of its own, pinned nowhere, so tests may run side by side.
 
+use std::io;
 use std::net::IpAddr;
-use std::path::Path;
-use std::{env, fs, io};
 
 use anyhow::Context as _;
 use ar_ebpf::{
     AddrV4, AddrV6, Ban, FrontBit, NEVER, Outcome, Total, XDP_PROGRAM, XDP_PROGRAM_LINEAR, map,
 };
+use arfw::enforcer::xdp::OBJECT;
 use aya::maps::{Array, HashMap, MapData, MapError, PerCpuArray};
 use aya::programs::{TestRun as _, TestRunOptions, Xdp};
 use aya::{Ebpf, EbpfLoader};
@@ -21,18 +21,6 @@ pub const MAX_BANS: u32 = 4096;
 
 const XDP_DROP: u32 = 1;
 const XDP_PASS: u32 = 2;
-
-/// The object file under test.
-///
-/// # Errors
-///
-/// When it is not there: it has to be built first.
-pub fn object() -> anyhow::Result<Vec<u8>> {
-    let built = concat!(env!("CARGO_MANIFEST_DIR"), "/../target/bpf/arfw-xdp.o");
-    let path = env::var("ARFW_BPF_OBJECT").unwrap_or_else(|_| built.to_owned());
-    fs::read(Path::new(&path))
-        .with_context(|| format!("reading `{path}`; `cargo xtask build` makes it"))
-}
 
 /// A loaded program and its maps.
 pub struct Kernel {
@@ -86,7 +74,7 @@ impl Kernel {
         let mut ebpf = EbpfLoader::new()
             .map_max_entries(map::BANS_V4, MAX_BANS)
             .map_max_entries(map::BANS_V6, MAX_BANS)
-            .load(&object()?)
+            .load(OBJECT)
             .context("loading the object")?;
         let xdp: &mut Xdp = ebpf
             .program_mut(program)
