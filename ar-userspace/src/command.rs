@@ -107,7 +107,7 @@ struct RunArguments {
     #[arg(
         long,
         value_name = "N",
-        default_value_t = ar_ebpf::DEFAULT_MAX_BANS,
+        default_value_t = xdp::DEFAULT_MAX_BANS,
         value_parser = clap::value_parser!(u32).range(1..=16_777_216)
     )]
     max_bans: u32,

@@ -14,7 +14,7 @@ use std::sync::Arc;
 
 use anyhow::Context as _;
 use tokio::signal::unix::{Signal, SignalKind, signal};
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, oneshot};
 
 use crate::alert::{Alert, Malformed};
 use crate::clock::{self, Alarm};
@@ -301,10 +301,9 @@ impl Daemon {
     }
 
     fn answer(&self, request: Request) {
-        // Whoever asked may be gone by now, which is no concern of ours.
         match request {
-            Request::Status(reply) => drop(self.status().map(|status| reply.send(status))),
-            Request::Bans(reply) => drop(self.bans().map(|bans| reply.send(bans))),
+            Request::Status(reply) => reply_with(reply, self.status()),
+            Request::Bans(reply) => reply_with(reply, self.bans()),
         }
     }
 
@@ -324,6 +323,15 @@ impl Daemon {
             Leave::Bans
         };
         self.enforcer.close(leave).context("cannot clean up")
+    }
+}
+
+/// Answers; a reply that is dropped tells the client that there is no answer.
+fn reply_with<T>(reply: oneshot::Sender<T>, answer: anyhow::Result<T>) {
+    match answer {
+        // Whoever asked may be gone by now, which is no concern of ours.
+        Ok(answer) => drop(reply.send(answer)),
+        Err(error) => tracing::error!("cannot answer at the control socket: {error:#}"),
     }
 }
 

@@ -189,8 +189,9 @@ fn read(root: &Path, path: &PathBuf, tree: &mut Tree) -> Result<()> {
     if !is_source && !is_script && !TEXTS.contains(&&*extension) {
         return Ok(());
     }
-    let text =
-        fs::read_to_string(path).with_context(|| format!("cannot read {}", path.display()))?;
+    let bytes = fs::read(path).with_context(|| format!("cannot read {}", path.display()))?;
+    // A fixture may be broken on purpose.
+    let text = String::from_utf8_lossy(&bytes).into_owned();
     let path = below(root, path)?;
     if is_source {
         let code = Code::new(&text);

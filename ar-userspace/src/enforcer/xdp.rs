@@ -19,6 +19,7 @@ use aya::{Ebpf, EbpfLoader};
 use super::{Condition, Counters, Enforced, Enforcer, Failure, Leave, Place};
 use crate::ledger::Effect;
 use crate::time::KernelClock;
+pub use ar_ebpf::DEFAULT_MAX_BANS;
 pub use interface::{Interface, all as interfaces};
 pub use links::Mode;
 use table::Table;
