@@ -78,6 +78,9 @@ struct Directories {
     /// Directory of the control socket and the lock
     #[arg(long, value_name = "DIR", default_value = "/run/arfw")]
     run_dir: PathBuf,
+    /// Directory of the store: bans and offence counters, which outlive restarts
+    #[arg(long, value_name = "DIR", default_value = "/var/lib/arfw")]
+    state_dir: PathBuf,
 }
 
 impl Directories {

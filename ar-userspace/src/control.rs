@@ -9,7 +9,7 @@ pub mod view;
 
 use tokio::sync::oneshot;
 
-pub use client::{Unreachable, get};
+pub use client::{Unreachable, get, post};
 pub use server::serve;
 
 /// A question to the daemon, and where the answer goes.
@@ -19,6 +19,8 @@ pub enum Request {
     Status(oneshot::Sender<view::Status>),
     /// `GET /v1/bans`
     Bans(oneshot::Sender<Vec<view::Ban>>),
+    /// `POST /v1/stop`: an orderly stop, begun when it is answered.
+    Stop(view::Stop, oneshot::Sender<()>),
 }
 
 /// Requests that may wait for the daemon; more make their clients wait.
@@ -29,3 +31,6 @@ pub const STATUS: &str = "/v1/status";
 
 /// Path of the list of [`view::Ban`].
 pub const BANS: &str = "/v1/bans";
+
+/// Path that takes a [`view::Stop`].
+pub const STOP: &str = "/v1/stop";

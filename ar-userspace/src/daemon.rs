@@ -8,9 +8,11 @@ mod journal;
 mod surroundings;
 pub mod view;
 
+use std::collections::BTreeMap;
 use std::io;
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::time::Duration;
 
 use anyhow::Context as _;
 use tokio::signal::unix::{Signal, SignalKind, signal};
@@ -20,16 +22,23 @@ use crate::alert::{Alert, Malformed};
 use crate::clock::{self, Alarm};
 use crate::config::{Config, Enforcement, Executable};
 use crate::control::{self, Request, view::Counts};
-use crate::enforcer::{Enforcer, Leave};
-use crate::ledger::{self, Action, Adoption, Effect, Key, Ledger, Limits, OnStop, Ruling};
+use crate::enforcer::{Enforcer, Failure, Hold, Leave};
+use crate::ledger::{
+    self, Action, Adoption, Effect, Key, Ledger, Limits, OnStop, Ruling, Standing,
+};
+use crate::offender::Offender;
 use crate::policy::{Decision, Guard, Offence, Policy, Target};
 use crate::source::{self, Batch, file::Follower};
-use crate::time::Moment;
+use crate::store::Store;
+use crate::time::{Expiry, Moment};
 use instance::Instance;
-use journal::Journal;
+use journal::{Drift, Journal};
 
 /// The key that a ban found in the kernel is given: the kernel knows no executable.
 const ADOPTED_AS: &str = "firewall-drop";
+
+/// How long clients of the control socket may take for their last answers when the daemon stops.
+const ANSWER_WITHIN: Duration = Duration::from_secs(1);
 
 /// What the daemon is started with. Nothing of it has been touched yet.
 #[derive(Debug)]
@@ -42,6 +51,8 @@ pub struct Settings {
     pub alerts: PathBuf,
     /// Directory of the lock and the control socket.
     pub run_dir: PathBuf,
+    /// Directory of the store.
+    pub state_dir: PathBuf,
     /// Whether a stop lets everyone go.
     pub release_on_stop: bool,
 }
@@ -66,12 +77,16 @@ pub async fn run(
     let alerts_found = follower.is_open();
     let (enforcer, limits) = enforcer()?;
     let mut daemon = Daemon::new(settings, enforcer, limits, alerts_found)?;
-    daemon.adopt()?;
+    daemon.reconcile()?;
 
     let (batch_sender, mut batches) = mpsc::channel(source::QUEUE);
     let (request_sender, mut requests) = mpsc::channel(control::QUEUE);
     let socket = daemon.settings.run_dir.join("arfw.sock");
-    let server = tokio::spawn(control::serve(&socket, request_sender)?);
+    let (stop_server, server_stopped) = oneshot::channel::<()>();
+    let mut server = tokio::spawn(control::serve(&socket, request_sender, async {
+        // The sender is dropped, never used.
+        let _ = server_stopped.await;
+    })?);
     let mut follow = tokio::spawn(follower.follow(batch_sender));
     daemon
         .journal
@@ -96,7 +111,6 @@ pub async fn run(
         match event {
             Event::Records(batch) => daemon.read(&batch),
             Event::DeadlineReached => daemon.let_go(),
-            Event::Asked(request) => daemon.answer(request),
             Event::SourceEnded(ended) => {
                 break ended.with_context(|| {
                     format!(
@@ -109,10 +123,23 @@ pub async fn run(
                 tracing::info!("stopping on {name}");
                 break Ok(());
             }
+            Event::Asked(Request::Status(reply)) => reply_with(reply, daemon.status()),
+            Event::Asked(Request::Bans(reply)) => reply_with(reply, daemon.bans()),
+            Event::Asked(Request::Stop(stop, reply)) => {
+                tracing::info!(release = stop.release, "stopping on request");
+                daemon.settings.release_on_stop |= stop.release;
+                // Whoever asked may be gone by now.
+                let _ = reply.send(());
+                break Ok(());
+            }
         }
     };
 
     follow.abort();
+    drop(requests);
+    drop(stop_server);
+    // A client that does not take its answer holds nobody up.
+    let _ = tokio::time::timeout(ANSWER_WITHIN, &mut server).await;
     server.abort();
     // Somebody may have removed it; it is of no use to anyone any more.
     let _ = std::fs::remove_file(&socket);
@@ -141,6 +168,7 @@ struct Daemon {
     policy: Policy,
     guard: Guard,
     ledger: Ledger,
+    store: Store,
     enforcer: Box<dyn Enforcer>,
     limits: Limits,
     alarm: Alarm,
@@ -157,15 +185,21 @@ impl Daemon {
         limits: Limits,
         alerts_found: bool,
     ) -> anyhow::Result<Self> {
-        let ledger = Ledger::new(ledger::Settings {
+        let (store, records) = Store::open(&settings.state_dir)?;
+        let ledger_settings = ledger::Settings {
             repeated_offenders: settings.config.repeated_offenders.clone(),
             limits,
             ..ledger::Settings::default()
-        });
+        };
+        let clocks = clock::clocks();
+        let records = records.into_iter().map(|record| record.since_boot(clocks));
+        let mut ledger = Ledger::restore(ledger_settings, records, clocks.moment);
+        ledger.track_changes();
         Ok(Self {
             policy: Policy::new(Arc::new(settings.config.clone())),
             guard: surroundings::guard()?,
             ledger,
+            store,
             enforcer,
             limits,
             alarm: Alarm::new().context("cannot make a timer")?,
@@ -177,25 +211,74 @@ impl Daemon {
         })
     }
 
-    /// Takes over what an earlier daemon left in the kernel (AR-IMP-2).
-    fn adopt(&mut self) -> anyhow::Result<()> {
+    /// Makes ledger and enforcer agree, whatever an earlier daemon left in either (AR-IMP-2).
+    ///
+    /// What the ledger remembers is held; what is overdue is released; a ban that only the kernel knows is
+    /// adopted, never dropped in silence.
+    fn reconcile(&mut self) -> anyhow::Result<()> {
         let now = clock::now();
-        let found = self.enforcer.enforced(clock::kernel_clock())?;
-        for ban in &found {
-            let key = Key {
-                offender: ban.offender,
-                executable: Executable::new(ADOPTED_AS),
-            };
-            let adoption = Adoption {
-                key,
-                since: ban.standing.since,
-                until: ban.standing.until,
-                rule_id: ban.standing.rule_id,
-            };
-            self.ledger.apply(ledger::Event::Adopt(adoption), now);
+        let mut drift = Drift::default();
+        let found: BTreeMap<Offender, Standing> = self
+            .enforcer
+            .enforced(clock::kernel_clock())?
+            .into_iter()
+            .map(|ban| (ban.offender, ban.standing))
+            .collect();
+        while self
+            .ledger
+            .next_deadline()
+            .is_some_and(|deadline| deadline <= now)
+        {
+            self.ledger.handle_timeout(now);
+            self.perform(now);
+        }
+        let differing: Vec<Hold> = self
+            .ledger
+            .standings(now)
+            .filter(|(offender, wanted)| {
+                drift.stored += 1;
+                !found
+                    .get(offender)
+                    .is_some_and(|found| same_end(found.until, wanted.until))
+            })
+            .map(|(offender, standing)| Hold {
+                offender,
+                standing: Some(standing),
+            })
+            .collect();
+        drift.corrected = differing.len();
+        for failure in self.enforcer.hold(&differing, clock::kernel_clock()) {
+            self.counts.failed += 1;
+            self.journal.not_restored(&failure.cause);
+        }
+        for (offender, standing) in found {
+            if self.ledger.standing(offender, now).is_none() {
+                drift.adopted += 1;
+                let key = Key {
+                    offender,
+                    executable: Executable::new(ADOPTED_AS),
+                };
+                let Standing {
+                    since,
+                    until,
+                    rule_id,
+                } = standing;
+                let adoption = Adoption {
+                    key,
+                    since,
+                    until,
+                    rule_id,
+                };
+                self.ledger.apply(ledger::Event::Adopt(adoption), now);
+            }
         }
         self.perform(now);
-        self.journal.adopted(found.len());
+        // What was only taken over is not counted as made.
+        self.counts = Counts {
+            failed: self.counts.failed,
+            ..Counts::default()
+        };
+        self.journal.reconciled(drift);
         Ok(())
     }
 
@@ -272,13 +355,15 @@ impl Daemon {
             if effects.is_empty() {
                 break;
             }
-            let failures = self.enforcer.perform(&effects, clock::kernel_clock());
-            let mut failures = failures.into_iter().peekable();
-            for (index, effect) in effects.into_iter().enumerate() {
-                match failures.next_if(|failure| failure.effect == index) {
-                    Some(failure) => {
+            let wanted: Vec<Hold> = effects.iter().filter_map(hold).collect();
+            let failures = self.enforcer.hold(&wanted, clock::kernel_clock());
+            let mut causes = causes(wanted.len(), failures).into_iter();
+            for effect in effects {
+                let cause = hold(&effect).and_then(|_| causes.next().flatten());
+                match cause {
+                    Some(cause) => {
                         self.counts.failed += 1;
-                        self.journal.failed(&effect, &failure.cause);
+                        self.journal.failed(&effect, &cause);
                         self.ledger.apply(ledger::Event::Failed(effect), now);
                     }
                     None => {
@@ -289,6 +374,8 @@ impl Daemon {
             }
         }
         self.journal.flush(now);
+        self.store
+            .save(self.ledger.drain_changes(), clock::clocks());
     }
 
     fn count(&mut self, effect: &Effect) {
@@ -297,13 +384,6 @@ impl Daemon {
             Action::Move { .. } => self.counts.moved += 1,
             Action::Unban => self.counts.unbans += 1,
             Action::Retract { .. } => {}
-        }
-    }
-
-    fn answer(&self, request: Request) {
-        match request {
-            Request::Status(reply) => reply_with(reply, self.status()),
-            Request::Bans(reply) => reply_with(reply, self.bans()),
         }
     }
 
@@ -323,6 +403,34 @@ impl Daemon {
             Leave::Bans
         };
         self.enforcer.close(leave).context("cannot clean up")
+    }
+}
+
+/// What an effect asks of the kernel's enforcer.
+fn hold(effect: &Effect) -> Option<Hold> {
+    effect.standing_changed.then_some(Hold {
+        offender: effect.key.offender,
+        standing: effect.standing,
+    })
+}
+
+/// For each of `count` places, why it failed, if it did.
+fn causes(count: usize, failures: Vec<Failure>) -> Vec<Option<String>> {
+    let mut causes = vec![None; count];
+    for Failure { place, cause } in failures {
+        causes[place] = Some(cause);
+    }
+    causes
+}
+
+/// Whether two ends are the same one, converted from clock to clock at different times.
+fn same_end(one: Expiry, other: Expiry) -> bool {
+    const APART: Duration = Duration::from_millis(1);
+    match (one, other) {
+        (Expiry::At(one), Expiry::At(other)) => {
+            one.since(other) <= APART && other.since(one) <= APART
+        }
+        _ => one == other,
     }
 }
 

@@ -1,12 +1,12 @@
-//! Performs effects: `xdp` in the kernel, `dry_run` in words only, behind one small trait.
+//! Makes bans true: `xdp` in the kernel, `dry_run` in words only, behind one small trait.
 //!
-//! What has to be done is decided before it comes here. Performing an effect twice changes nothing.
+//! What has to stand is decided before it comes here. Holding it twice changes nothing.
 //! The nftables enforcer and the runner of executables have their place beside these two.
 
 pub mod dry_run;
 pub mod xdp;
 
-use crate::ledger::{Effect, Standing};
+use crate::ledger::Standing;
 use crate::offender::Offender;
 use crate::time::KernelClock;
 
@@ -15,8 +15,9 @@ pub trait Enforcer {
     /// Word for logs and `arfw status`.
     fn name(&self) -> &'static str;
 
-    /// Performs the effects in their order and returns those that failed. One failure stops no other.
-    fn perform(&mut self, effects: &[Effect], clock: KernelClock) -> Vec<Failure>;
+    /// Holds for each offender exactly what is wanted, in their order, and returns what failed. One
+    /// failure stops no other.
+    fn hold(&mut self, wanted: &[Hold], clock: KernelClock) -> Vec<Failure>;
 
     /// What is enforced at the moment, with counters; in no order that means anything.
     ///
@@ -40,11 +41,20 @@ pub trait Enforcer {
     fn close(self: Box<Self>, leave: Leave) -> anyhow::Result<()>;
 }
 
-/// An effect that was not performed, for a cause that is told in one line.
+/// What has to stand for one offender. Holding it twice changes nothing.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Hold {
+    /// Who.
+    pub offender: Offender,
+    /// Until when, since when, by which rule; `None` when the offender is to be free.
+    pub standing: Option<Standing>,
+}
+
+/// Something that could not be held, for a cause that is told in one line.
 #[derive(Debug)]
 pub struct Failure {
-    /// Place of the effect among those handed in.
-    pub effect: usize,
+    /// Place among those handed in.
+    pub place: usize,
     /// What was being done, and why it failed.
     pub cause: String,
 }

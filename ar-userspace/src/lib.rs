@@ -21,3 +21,4 @@ pub mod control;
 pub mod daemon;
 pub mod enforcer;
 pub mod source;
+pub mod store;

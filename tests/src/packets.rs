@@ -130,12 +130,21 @@ impl Scene {
         anyhow::bail!("the kernel did not drop {packets} packets")
     }
 
-    fn end(self) -> Result<()> {
+    /// Stops the daemon in order, lets `meanwhile` happen, and starts another.
+    fn restart(&mut self, meanwhile: impl FnOnce(&Home) -> Result<()>) -> Result<()> {
+        self.daemon.stop(Signal::INT)?;
+        meanwhile(&self.home)?;
+        self.daemon = self.home.start(&self.link, &[])?;
+        Ok(())
+    }
+
+    fn end(mut self) -> Result<()> {
         for sender in self.senders {
             sender.stop()?;
         }
         self.daemon.stop(Signal::TERM)?;
-        drop(self.link);
+        ensure!(self.home.output(&["stop", "--release"])?.status.success());
+        ensure!(!self.home.pin_dir().exists(), "pins are left");
         Ok(())
     }
 }
@@ -197,37 +206,20 @@ fn a_ban_ends_in_time_although_the_daemon_was_killed() {
         scene.alert(5763)?;
         scene.daemon.wait_for(" ban ")?;
         scene.is_dropped(5)?;
-        let Scene {
-            link,
-            home,
-            daemon,
-            receiver,
-            offender,
-            senders,
-            ..
-        } = scene;
-        daemon.crash()?;
-        let [ban] = &home.bans()?[..] else {
+        scene.daemon.crash()?;
+        let [ban] = &scene.home.bans()?[..] else {
             anyhow::bail!("expected the ban to be read from the kernel");
         };
         ensure!(
-            ban.address == offender.to_string() && ban.by.is_empty(),
+            ban.address == scene.offender.to_string() && ban.by.is_empty(),
             "{ban:?}"
         );
-        let before = receiver.from(offender).map_or(0, |arrivals| arrivals.count);
-        let more = |arrivals: Option<xtask::traffic::Arrivals>| {
-            arrivals.is_some_and(|arrivals| arrivals.count > before + 2)
-        };
-        ensure!(
-            receiver.wait_until(offender, PATIENCE, more),
-            "the ban did not end"
-        );
-        for sender in senders {
+        scene.arrives(scene.offender)?;
+        for sender in scene.senders {
             sender.stop()?;
         }
-        ensure!(home.output(&["stop", "--release"])?.status.success());
-        ensure!(!home.pin_dir().exists(), "pins are left");
-        drop(link);
+        ensure!(scene.home.output(&["stop", "--release"])?.status.success());
+        ensure!(!scene.home.pin_dir().exists(), "pins are left");
         Ok(())
     };
     killed().unwrap();
@@ -241,43 +233,68 @@ fn a_ban_stands_through_a_stop_and_a_start() {
         scene.alert(100_100)?;
         scene.daemon.wait_for(" ban ")?;
         scene.is_dropped(5)?;
-        let Scene {
-            link,
-            home,
-            daemon,
-            receiver,
-            offender,
-            senders,
-            ..
-        } = scene;
-        let before = receiver.from(offender).map_or(0, |arrivals| arrivals.count);
-        daemon.stop(Signal::INT)?;
-        let [ban] = &home.bans()?[..] else {
-            anyhow::bail!("expected the ban to stand without the daemon");
+        let before = scene.count(scene.offender);
+        scene.restart(|_| Ok(()))?;
+        let [ban] = &scene.home.bans()?[..] else {
+            anyhow::bail!("expected the ban to stand");
         };
-        let dropped = ban.packets;
-        let daemon = home.start(&link, &[])?;
-        let [ban] = &home.bans()?[..] else {
-            anyhow::bail!("expected the ban to be adopted");
-        };
-        ensure!(ban.packets >= dropped && ban.rule_id == 100_100, "{ban:?}");
+        ensure!(ban.packets >= 5 && ban.rule_id == 100_100, "{ban:?}");
+        ensure!(
+            ban.by[0].offences == 1 && ban.by[0].response == Some(1),
+            "{ban:?}"
+        );
         ensure!(
             ban.seconds_left
                 .is_some_and(|left| (500.0..=600.0).contains(&left)),
             "{ban:?}"
         );
-        let after = receiver.from(offender).map_or(0, |arrivals| arrivals.count);
-        ensure!(
-            after <= before + 1,
-            "{} packets passed during the restart",
-            after - before
-        );
-        for sender in senders {
-            sender.stop()?;
-        }
-        daemon.stop(Signal::TERM)?;
-        ensure!(home.output(&["stop", "--release"])?.status.success());
-        Ok(())
+        let passed = scene.count(scene.offender) - before;
+        ensure!(passed <= 1, "{passed} packets passed during the restart");
+        scene.end()
     };
     restarted().unwrap();
+}
+
+/// After a reboot the kernel knows nothing, and the store everything (AR-IMP-1, AR-IMP-2).
+#[test]
+fn bans_and_counters_come_back_after_a_reboot() {
+    let rebooted = || -> Result<()> {
+        let mut scene = Scene::new(false, &[])?;
+        scene.alert(100_100)?;
+        scene.daemon.wait_for(" ban ")?;
+        scene.restart(|home| arfw::enforcer::xdp::release(home.pin_dir()))?;
+        scene.is_dropped(5)?;
+        scene.alert(5763)?;
+        scene.daemon.wait_for(" moved the end of the ban")?;
+        let [ban] = &scene.home.bans()?[..] else {
+            anyhow::bail!("expected one ban");
+        };
+        let left = ban.seconds_left.unwrap_or(f64::INFINITY);
+        ensure!(
+            ban.by[0].offences == 2 && (50.0..=60.0).contains(&left),
+            "{ban:?}"
+        );
+        scene.end()
+    };
+    rebooted().unwrap();
+}
+
+/// What was let go stays free, also after the next start; counters stay (AR-TIME-8).
+#[test]
+fn a_stop_with_release_lets_everyone_go_for_good() {
+    let released = || -> Result<()> {
+        let mut scene = Scene::new(false, &[])?;
+        scene.alert(100_100)?;
+        scene.daemon.wait_for(" ban ")?;
+        ensure!(scene.home.output(&["stop", "--release"])?.status.success());
+        ensure!(!scene.home.pin_dir().exists(), "pins are left");
+        scene.arrives(scene.offender)?;
+        scene.daemon = scene.home.start(&scene.link, &[])?;
+        ensure!(scene.home.bans()?.is_empty(), "the ban came back");
+        scene.alert(5763)?;
+        let line = scene.daemon.wait_for(" ban ")?;
+        ensure!(line.contains("offence=2"), "{line}");
+        scene.end()
+    };
+    released().unwrap();
 }

@@ -23,6 +23,7 @@ pub(super) fn run(arguments: &RunArguments) -> anyhow::Result<Exit> {
         config_path: arguments.config.clone(),
         config,
         alerts: arguments.alerts.clone(),
+        state_dir: arguments.directories.state_dir.clone(),
         run_dir: arguments.directories.run_dir.clone(),
         release_on_stop: arguments.on_stop == OnStop::Release,
     };

@@ -3,37 +3,76 @@
 use std::time::Duration;
 
 use anyhow::{Context as _, bail};
-use rustix::process::{Signal, kill_process};
+use rustix::process::{Pid, Signal, kill_process};
 
+use super::run::on_runtime;
 use super::{Directories, Exit, output};
-use crate::daemon::instance;
+use crate::clock;
+use crate::control::{self, Unreachable, view};
+use crate::daemon::instance::{self, Instance};
 use crate::enforcer::xdp;
+use crate::ledger::{Event, Ledger, OnStop, Settings};
+use crate::store::Store;
 
 const PATIENCE: Duration = Duration::from_secs(30);
 const LOOK_EVERY: Duration = Duration::from_millis(20);
 
 pub(super) fn run(directories: &Directories, release: bool) -> anyhow::Result<Exit> {
-    let running = instance::running(&directories.run_dir)?;
-    if let Some(pid) = running {
-        kill_process(pid, Signal::TERM)
-            .with_context(|| format!("cannot stop process {}", pid.as_raw_nonzero()))?;
-        let mut waited = Duration::ZERO;
-        while instance::running(&directories.run_dir)?.is_some() {
-            if waited >= PATIENCE {
-                bail!(
-                    "process {} did not end in {PATIENCE:?}",
-                    pid.as_raw_nonzero()
-                );
-            }
-            std::thread::sleep(LOOK_EVERY);
-            waited += LOOK_EVERY;
+    match instance::running(&directories.run_dir)? {
+        Some(pid) => stop(directories, pid, release)?,
+        None if release => {}
+        None => {
+            output::error_text("the daemon does not run\n");
+            return Ok(Exit::NotRunning);
         }
     }
     if release {
+        // A daemon that was told to release has done all this; it does no harm twice.
+        let _instance = Instance::take(&directories.run_dir)?;
+        forget_bans(directories)?;
         xdp::release(&directories.pin_dir)?;
-    } else if running.is_none() {
-        output::error_text("the daemon does not run\n");
-        return Ok(Exit::NotRunning);
     }
     Ok(Exit::Done)
+}
+
+fn stop(directories: &Directories, pid: Pid, release: bool) -> anyhow::Result<()> {
+    let order = view::Stop { release };
+    match on_runtime(control::post::<()>(
+        &directories.socket(),
+        control::STOP,
+        &order,
+    )) {
+        Ok(()) => {}
+        // It has just begun to listen or has lost its socket, and understands a signal all the same.
+        Err(error) if error.is::<Unreachable>() => kill_process(pid, Signal::TERM)
+            .with_context(|| format!("cannot stop process {}", pid.as_raw_nonzero()))?,
+        Err(error) => return Err(error),
+    }
+    let mut waited = Duration::ZERO;
+    while instance::running(&directories.run_dir)?.is_some() {
+        if waited >= PATIENCE {
+            bail!(
+                "process {} did not end in {PATIENCE:?}",
+                pid.as_raw_nonzero()
+            );
+        }
+        std::thread::sleep(LOOK_EVERY);
+        waited += LOOK_EVERY;
+    }
+    Ok(())
+}
+
+/// Ends every ban in the store, so that the next start does not bring it back. Counters stay.
+fn forget_bans(directories: &Directories) -> anyhow::Result<()> {
+    if !directories.state_dir.exists() {
+        return Ok(());
+    }
+    let (store, records) = Store::open(&directories.state_dir)?;
+    let clocks = clock::clocks();
+    let records = records.into_iter().map(|record| record.since_boot(clocks));
+    let mut ledger = Ledger::restore(Settings::default(), records, clocks.moment);
+    ledger.track_changes();
+    ledger.apply(Event::Stop(OnStop::ReleaseAll), clocks.moment);
+    store.save(ledger.drain_changes(), clocks);
+    Ok(())
 }

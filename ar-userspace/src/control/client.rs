@@ -4,10 +4,12 @@ use std::io;
 use std::path::Path;
 
 use anyhow::{Context as _, ensure};
-use http_body_util::{BodyExt as _, Empty};
+use http_body_util::{BodyExt as _, Full};
 use hyper::body::Bytes;
+use hyper::http::request::Builder;
 use hyper::{Request, header};
 use hyper_util::rt::TokioIo;
+use serde::Serialize;
 use serde::de::DeserializeOwned;
 use tokio::net::UnixStream;
 
@@ -24,6 +26,28 @@ pub struct Unreachable {
 ///
 /// [`Unreachable`] when no daemon is there; otherwise when it may not be asked or its answer makes no sense.
 pub async fn get<T: DeserializeOwned>(socket: &Path, path: &str) -> anyhow::Result<T> {
+    send(socket, Request::get(path), Bytes::new()).await
+}
+
+/// Asks the daemon to do something, told as JSON.
+///
+/// # Errors
+///
+/// As [`get`].
+pub async fn post<T: DeserializeOwned>(
+    socket: &Path,
+    path: &str,
+    order: &impl Serialize,
+) -> anyhow::Result<T> {
+    let request = Request::post(path).header(header::CONTENT_TYPE, "application/json");
+    send(socket, request, serde_json::to_vec(order)?.into()).await
+}
+
+async fn send<T: DeserializeOwned>(
+    socket: &Path,
+    request: Builder,
+    body: Bytes,
+) -> anyhow::Result<T> {
     let stream = match UnixStream::connect(socket).await {
         Ok(stream) => stream,
         Err(error) if is_nobody(&error) => {
@@ -40,9 +64,7 @@ pub async fn get<T: DeserializeOwned>(socket: &Path, path: &str) -> anyhow::Resu
         .await
         .context("cannot speak to the daemon")?;
     let connection = tokio::spawn(connection);
-    let request = Request::get(path)
-        .header(header::HOST, "arfw")
-        .body(Empty::<Bytes>::new())?;
+    let request = request.header(header::HOST, "arfw").body(Full::new(body))?;
     let response = sender
         .send_request(request)
         .await

@@ -9,15 +9,15 @@ use anyhow::Context as _;
 use axum::extract::State;
 use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
-use axum::routing::get;
+use axum::routing::{get, post};
 use axum::{Json, Router};
 use serde::Serialize;
 use tokio::net::UnixListener;
 use tokio::sync::{mpsc, oneshot};
 
-use super::{BANS, Request, STATUS};
+use super::{BANS, Request, STATUS, STOP};
 
-/// Opens the socket and answers until the returned future is dropped.
+/// Opens the socket. The returned future answers until `stop` is done, and then ends what it has begun.
 ///
 /// Only root may connect: the socket's mode is 0600. A socket that is left over from a crash is
 /// replaced; the caller has made sure that no other daemon owns it.
@@ -25,10 +25,11 @@ use super::{BANS, Request, STATUS};
 /// # Errors
 ///
 /// When the socket cannot be made.
-pub fn serve(
+pub fn serve<S: Future<Output = ()> + Send + 'static>(
     path: &Path,
     requests: mpsc::Sender<Request>,
-) -> anyhow::Result<impl Future<Output = io::Result<()>> + use<>> {
+    stop: S,
+) -> anyhow::Result<impl Future<Output = io::Result<()>> + use<S>> {
     match fs::remove_file(path) {
         Err(error) if error.kind() != io::ErrorKind::NotFound => {
             return Err(error).with_context(|| format!("cannot replace `{}`", path.display()));
@@ -45,8 +46,18 @@ pub fn serve(
             get(|State(requests)| ask(requests, Request::Status)),
         )
         .route(BANS, get(|State(requests)| ask(requests, Request::Bans)))
+        .route(
+            STOP,
+            post(|State(requests), Json(stop)| {
+                ask(requests, move |reply| Request::Stop(stop, reply))
+            }),
+        )
         .with_state(requests);
-    Ok(async move { axum::serve(listener, router).await })
+    Ok(async move {
+        axum::serve(listener, router)
+            .with_graceful_shutdown(stop)
+            .await
+    })
 }
 
 async fn ask<T: Serialize>(

@@ -38,6 +38,14 @@ pub struct Holder {
     pub alert_id: Option<String>,
 }
 
+/// What a stop shall leave.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Stop {
+    /// Let everyone go, also permanent bans, and leave nothing in the kernel. Counters stay.
+    pub release: bool,
+}
+
 /// How the daemon stands.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Status {

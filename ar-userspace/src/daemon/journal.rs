@@ -27,6 +27,17 @@ pub(super) struct Journal {
     malformed_untold: u64,
 }
 
+/// How far store and kernel were apart at the start.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Drift {
+    /// Bans that the store remembers and that still run.
+    pub(super) stored: usize,
+    /// Of these, bans that the kernel did not hold, or with another end.
+    pub(super) corrected: usize,
+    /// Bans that only the kernel knew.
+    pub(super) adopted: usize,
+}
+
 /// An offence that the ledger has ruled on.
 #[derive(Debug)]
 struct Note {
@@ -94,11 +105,26 @@ impl Journal {
         Ok(())
     }
 
-    /// Bans that an earlier daemon left.
-    pub(super) fn adopted(&self, count: usize) {
-        if count > 0 {
-            tracing::info!(count, "adopted bans that stand in the kernel");
+    /// What the start found in the store and in the kernel.
+    pub(super) fn reconciled(&self, drift: Drift) {
+        let Drift {
+            stored,
+            corrected,
+            adopted,
+        } = drift;
+        if stored > 0 || adopted > 0 {
+            tracing::info!(
+                stored,
+                corrected,
+                adopted,
+                "bans taken over from before the start"
+            );
         }
+    }
+
+    /// A ban of the store that the enforcer does not take. It stays in the ledger, and a repeat tries again.
+    pub(super) fn not_restored(&self, cause: &str) {
+        tracing::error!("a ban of the store is not enforced: {cause}");
     }
 
     /// Bans that stay when the daemon goes.

@@ -2,8 +2,8 @@
 
 use std::collections::BTreeMap;
 
-use super::{Condition, Counters, Enforced, Enforcer, Failure, Leave, Place};
-use crate::ledger::{Effect, Standing};
+use super::{Condition, Counters, Enforced, Enforcer, Failure, Hold, Leave, Place};
+use crate::ledger::Standing;
 use crate::offender::Offender;
 use crate::time::KernelClock;
 
@@ -18,11 +18,11 @@ impl Enforcer for DryRun {
         "dry-run"
     }
 
-    fn perform(&mut self, effects: &[Effect], _clock: KernelClock) -> Vec<Failure> {
-        for effect in effects {
-            match effect.standing {
-                Some(standing) => self.standing.insert(effect.key.offender, standing),
-                None => self.standing.remove(&effect.key.offender),
+    fn hold(&mut self, wanted: &[Hold], _clock: KernelClock) -> Vec<Failure> {
+        for hold in wanted {
+            match hold.standing {
+                Some(standing) => self.standing.insert(hold.offender, standing),
+                None => self.standing.remove(&hold.offender),
             };
         }
         Vec::new()

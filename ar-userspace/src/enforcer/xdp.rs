@@ -8,6 +8,7 @@ mod interface;
 mod links;
 mod table;
 
+use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, bail, ensure};
@@ -16,8 +17,7 @@ use aya::maps::{Array, Map, MapData, PerCpuArray};
 use aya::programs::Xdp as Program;
 use aya::{Ebpf, EbpfLoader};
 
-use super::{Condition, Counters, Enforced, Enforcer, Failure, Leave, Place};
-use crate::ledger::Effect;
+use super::{Condition, Counters, Enforced, Enforcer, Failure, Hold, Leave, Place};
 use crate::time::KernelClock;
 pub use ar_ebpf::DEFAULT_MAX_BANS;
 pub use interface::{Interface, all as interfaces};
@@ -120,33 +120,29 @@ impl Enforcer for Xdp {
         "xdp"
     }
 
-    fn perform(&mut self, effects: &[Effect], clock: KernelClock) -> Vec<Failure> {
+    fn hold(&mut self, wanted: &[Hold], clock: KernelClock) -> Vec<Failure> {
         let State { v4, v6, .. } = &mut self.state;
         let mut failures = Vec::new();
-        let changes = effects
-            .iter()
-            .enumerate()
-            .filter(|(_, effect)| effect.standing_changed);
-        for (index, effect) in changes {
-            let result = match effect.key.offender.addr() {
-                std::net::IpAddr::V4(addr) => v4.hold(
+        for (place, Hold { offender, standing }) in wanted.iter().enumerate() {
+            let result = match offender.addr() {
+                IpAddr::V4(addr) => v4.hold(
                     AddrV4 {
                         octets: addr.octets(),
                     },
-                    effect.standing,
+                    *standing,
                     clock,
                 ),
-                std::net::IpAddr::V6(addr) => v6.hold(
+                IpAddr::V6(addr) => v6.hold(
                     AddrV6 {
                         octets: addr.octets(),
                     },
-                    effect.standing,
+                    *standing,
                     clock,
                 ),
             };
             if let Err(error) = result {
                 failures.push(Failure {
-                    effect: index,
+                    place,
                     cause: format!("{error:#}"),
                 });
             }

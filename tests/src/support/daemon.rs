@@ -95,6 +95,7 @@ impl Home {
         command
             .args(arguments)
             .args(["--run-dir".as_ref(), self.directory.path()])
+            .args(["--state-dir".as_ref(), self.directory.path()])
             .args(["--pin-dir".as_ref(), self.pin_dir.as_path()]);
         command
     }
@@ -233,7 +234,7 @@ impl Daemon {
     /// # Errors
     ///
     /// When it does not end with success.
-    pub fn stop(mut self, signal: Signal) -> Result<Vec<String>> {
+    pub fn stop(&mut self, signal: Signal) -> Result<Vec<String>> {
         kill_process(self.pid(), signal)?;
         let status = self.child.wait()?;
         self.drain();
@@ -250,7 +251,7 @@ impl Daemon {
     /// # Errors
     ///
     /// When it cannot be killed.
-    pub fn crash(mut self) -> Result<()> {
+    pub fn crash(&mut self) -> Result<()> {
         self.child.kill()?;
         self.child.wait()?;
         Ok(())

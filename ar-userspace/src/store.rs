@@ -1,0 +1,345 @@
+//! Keeps what the ledger remembers, over restarts and reboots (AR-IMP-1).
+//!
+//! One record per key, in wall time, in a database that is never left half written. Writing is a thread's
+//! work: the daemon hands changes over and goes on. Enforcement never waits for a disk.
+
+mod encoding;
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::thread::JoinHandle;
+use std::time::Duration;
+
+use anyhow::{Context as _, bail};
+use redb::{Database, ReadableDatabase as _, ReadableTable as _, TableDefinition};
+
+use crate::ledger::{Change, Key, Record};
+use crate::time::{Clocks, Wall};
+
+/// A key's bytes to a record's bytes, both as `encoding` has them.
+const RECORDS: TableDefinition<'_, &[u8], &[u8]> = TableDefinition::new("records");
+
+/// What stands in the file, by name.
+const ABOUT: TableDefinition<'_, &str, u64> = TableDefinition::new("about");
+
+/// Version of the tables and of `encoding`.
+const VERSION: u64 = 1;
+
+/// Pause after a failed write: a full disk is not to be asked a thousand times a second.
+const RETRY_AFTER: Duration = Duration::from_secs(1);
+
+/// An open store. Dropping it writes what still waits.
+#[derive(Debug)]
+pub struct Store {
+    shared: Arc<Shared>,
+    writer: Option<JoinHandle<()>>,
+}
+
+#[derive(Debug, Default)]
+struct Shared {
+    waiting: Mutex<Waiting>,
+    changed: Condvar,
+}
+
+/// Changes that are not written yet: bounded by the keys that the ledger remembers.
+#[derive(Debug, Default)]
+struct Waiting {
+    changes: BTreeMap<Key, Option<Record<Wall>>>,
+    closing: bool,
+}
+
+impl Store {
+    /// Opens `arfw.redb` in a directory, and makes both when they are not there. Gives what it holds.
+    ///
+    /// # Errors
+    ///
+    /// When the file is damaged, another program's, of another version, or in use. It is never overwritten.
+    pub fn open(state_dir: &Path) -> anyhow::Result<(Self, Vec<Record<Wall>>)> {
+        fs::create_dir_all(state_dir).with_context(|| {
+            format!("cannot make the state directory `{}`", state_dir.display())
+        })?;
+        let path = state_dir.join("arfw.redb");
+        let database = Database::create(&path).with_context(|| not_ours(&path))?;
+        let records = prepare(&database, &path)?;
+        let shared = Arc::<Shared>::default();
+        let writer = std::thread::Builder::new()
+            .name("store".to_owned())
+            .spawn({
+                let shared = Arc::clone(&shared);
+                move || shared.write(&database)
+            })
+            .context("cannot start the store's thread")?;
+        Ok((
+            Self {
+                shared,
+                writer: Some(writer),
+            },
+            records,
+        ))
+    }
+
+    /// Takes changes to be written; a later change of a key replaces an earlier one that still waits.
+    ///
+    /// What has been handed over is on the disk after one or two fsyncs, a few milliseconds on most.
+    pub fn save(&self, changes: impl IntoIterator<Item = Change>, clocks: Clocks) {
+        let mut waiting = self.shared.lock();
+        for Change { key, record } in changes {
+            waiting
+                .changes
+                .insert(key, record.map(|record| record.on_the_wall(clocks)));
+        }
+        if !waiting.changes.is_empty() {
+            self.shared.changed.notify_one();
+        }
+    }
+}
+
+impl Drop for Store {
+    fn drop(&mut self) {
+        self.shared.lock().closing = true;
+        self.shared.changed.notify_one();
+        if let Some(writer) = self.writer.take() {
+            // It has nothing to report but a panic, which has been printed.
+            let _ = writer.join();
+        }
+    }
+}
+
+impl Shared {
+    fn lock(&self) -> MutexGuard<'_, Waiting> {
+        // Both sides only insert and take whole values, so that a panic leaves nothing half done.
+        self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Writes until the store closes. While one transaction is being written, changes gather for the next.
+    fn write(&self, database: &Database) {
+        let mut failing = false;
+        loop {
+            let mut waiting = self.lock();
+            while waiting.changes.is_empty() && !waiting.closing {
+                waiting = self
+                    .changed
+                    .wait(waiting)
+                    .unwrap_or_else(PoisonError::into_inner);
+            }
+            let changes = std::mem::take(&mut waiting.changes);
+            let closing = waiting.closing;
+            drop(waiting);
+            match commit(database, &changes) {
+                Ok(()) if failing => {
+                    failing = false;
+                    tracing::info!("the store can be written again, and nothing is missing in it");
+                }
+                Ok(()) => {}
+                Err(error) if closing => {
+                    tracing::error!(records = changes.len(), "not stored: {error:#}");
+                }
+                Err(error) => {
+                    if !failing {
+                        tracing::error!("the store cannot be written, bans go on: {error:#}");
+                    }
+                    failing = true;
+                    self.give_back(changes);
+                }
+            }
+            if closing {
+                return;
+            }
+        }
+    }
+
+    /// Puts changes back that could not be written, except where a later one waits, and pauses.
+    fn give_back(&self, mut changes: BTreeMap<Key, Option<Record<Wall>>>) {
+        let mut waiting = self.lock();
+        changes.append(&mut waiting.changes);
+        waiting.changes = changes;
+        let pause = self
+            .changed
+            .wait_timeout_while(waiting, RETRY_AFTER, |waiting| !waiting.closing);
+        drop(pause);
+    }
+}
+
+fn prepare(database: &Database, path: &Path) -> anyhow::Result<Vec<Record<Wall>>> {
+    let transaction = database.begin_write().with_context(|| not_ours(path))?;
+    {
+        let mut about = transaction
+            .open_table(ABOUT)
+            .with_context(|| not_ours(path))?;
+        let version = about
+            .get("version")
+            .with_context(|| not_ours(path))?
+            .map(|v| v.value());
+        match version {
+            None => drop(about.insert("version", VERSION)?),
+            Some(VERSION) => {}
+            Some(version) => bail!(
+                "the store `{}` is of version {version}, and this program reads version {VERSION}",
+                path.display()
+            ),
+        }
+        transaction
+            .open_table(RECORDS)
+            .with_context(|| not_ours(path))?;
+    }
+    transaction.commit().with_context(|| not_ours(path))?;
+    let transaction = database.begin_read()?;
+    let records = transaction.open_table(RECORDS)?;
+    let read = |entry: Result<_, redb::StorageError>| {
+        let (key, value): (redb::AccessGuard<'_, &[u8]>, redb::AccessGuard<'_, &[u8]>) = entry?;
+        encoding::record(key.value(), value.value())
+    };
+    records
+        .iter()?
+        .map(read)
+        .collect::<anyhow::Result<_>>()
+        .with_context(|| not_ours(path))
+}
+
+fn commit(
+    database: &Database,
+    changes: &BTreeMap<Key, Option<Record<Wall>>>,
+) -> anyhow::Result<()> {
+    let transaction = database.begin_write()?;
+    {
+        let mut records = transaction.open_table(RECORDS)?;
+        for (key, record) in changes {
+            let key = encoding::key(key);
+            match record {
+                Some(record) => drop(records.insert(&*key, &*encoding::value(record)?)?),
+                None => drop(records.remove(&*key)?),
+            }
+        }
+    }
+    Ok(transaction.commit()?)
+}
+
+fn not_ours(path: &Path) -> String {
+    let path: PathBuf = path.to_owned();
+    format!(
+        "cannot use the store `{}`; it is left as it is, and a new one is made when it is moved away",
+        path.display()
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::{Enforcement, Executable};
+    use crate::ledger::{AlertId, Ban};
+    use crate::time::{Expiry, Moment};
+
+    const CLOCKS: Clocks = Clocks {
+        moment: Moment::from_nanos(5_000_000_000),
+        wall: Wall::from_nanos(1_700_000_000_000_000_000),
+    };
+
+    fn record(address: &str, offences: u32, until: Option<Expiry>) -> Record {
+        Record {
+            key: Key {
+                offender: address.parse().unwrap(),
+                executable: Executable::new("firewall-drop"),
+            },
+            offences,
+            last_offence: Some(Moment::from_nanos(1_000)),
+            free_since: until.is_none().then_some(Moment::from_nanos(2_000)),
+            ban: until.map(|until| Ban {
+                since: Moment::from_nanos(1_000),
+                until,
+                enforcement: Enforcement::Kernel,
+                response: 3,
+                rule_id: 5763,
+                alert_id: AlertId::new("1732412580.218"),
+                adopted: false,
+            }),
+        }
+    }
+
+    fn change(record: &Record) -> Change {
+        Change {
+            key: record.key.clone(),
+            record: Some(record.clone()),
+        }
+    }
+
+    fn reopened(directory: &Path) -> Vec<Record> {
+        let (_, records) = Store::open(directory).unwrap();
+        records
+            .into_iter()
+            .map(|record| record.since_boot(CLOCKS))
+            .collect()
+    }
+
+    /// AR-IMP-1
+    #[test]
+    fn bans_and_counters_are_there_after_a_restart() {
+        let directory = tempfile::tempdir().unwrap();
+        let (store, records) = Store::open(directory.path()).unwrap();
+        assert_eq!(records, []);
+        let timed = record(
+            "198.51.100.9",
+            2,
+            Some(Expiry::At(Moment::from_nanos(9_000))),
+        );
+        let permanent = record("2001:db8::1", 0, Some(Expiry::Never));
+        let counted = record("203.0.113.5", 7, None);
+        let gone = record("203.0.113.6", 1, None);
+        store.save([&timed, &permanent, &counted, &gone].map(change), CLOCKS);
+        store.save(
+            [Change {
+                key: gone.key,
+                record: None,
+            }],
+            CLOCKS,
+        );
+        drop(store);
+        assert_eq!(reopened(directory.path()), [timed, counted, permanent]);
+    }
+
+    #[test]
+    fn a_later_change_replaces_an_earlier_one() {
+        let directory = tempfile::tempdir().unwrap();
+        let (store, _) = Store::open(directory.path()).unwrap();
+        for offences in 1..=100 {
+            store.save([change(&record("198.51.100.9", offences, None))], CLOCKS);
+        }
+        drop(store);
+        assert_eq!(
+            reopened(directory.path()),
+            [record("198.51.100.9", 100, None)]
+        );
+    }
+
+    #[test]
+    fn a_foreign_file_is_refused_and_left_as_it_is() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("arfw.redb");
+        fs::write(&path, b"somebody else's").unwrap();
+        let error = format!("{:#}", Store::open(directory.path()).unwrap_err());
+        assert!(
+            error.contains("cannot use the store") && error.contains("arfw.redb"),
+            "{error}"
+        );
+        assert_eq!(fs::read(&path).unwrap(), b"somebody else's");
+    }
+
+    #[test]
+    fn a_store_of_another_version_is_refused() {
+        let directory = tempfile::tempdir().unwrap();
+        drop(Store::open(directory.path()).unwrap());
+        {
+            let database = Database::create(directory.path().join("arfw.redb")).unwrap();
+            let transaction = database.begin_write().unwrap();
+            transaction
+                .open_table(ABOUT)
+                .unwrap()
+                .insert("version", VERSION + 1)
+                .unwrap();
+            transaction.commit().unwrap();
+        }
+        let error = format!("{:#}", Store::open(directory.path()).unwrap_err());
+        assert!(error.contains("is of version 2"), "{error}");
+    }
+}
