@@ -87,11 +87,85 @@ fn render(status: &view::Status) -> String {
             format!("{}: {}{why}", interface.name, interface.mode),
         );
     }
-    for total in &status.packets {
+    let seen: Vec<String> = status
+        .packets
+        .iter()
+        .filter(|total| total.packets > 0)
+        .map(|total| format!("{} {}", output::count(total.packets), total.outcome))
+        .collect();
+    if !status.packets.is_empty() {
+        let none = || "none seen yet".to_owned();
         line(
             "packets",
-            format!("{}: {}", total.outcome, output::count(total.packets)),
+            if seen.is_empty() {
+                none()
+            } else {
+                seen.join(", ")
+            },
         );
     }
     text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_state_of_the_daemon_fits_one_screen() {
+        let status = view::Status {
+            version: "0.1.0".to_owned(),
+            pid: 4711,
+            uptime_seconds: 3_725.4,
+            config: "/var/ossec/etc/ossec.conf".to_owned(),
+            enabled: true,
+            responses: 3,
+            alerts: "/var/ossec/logs/alerts/alerts.json".to_owned(),
+            alerts_found: true,
+            counts: view::Counts {
+                lines: 1_234,
+                matched: 7,
+                bans: 3,
+                ..view::Counts::default()
+            },
+            active: view::Active {
+                v4: 2,
+                v6: 1,
+                room_v4: 131_072,
+                room_v6: 131_072,
+            },
+            enforcer: "xdp".to_owned(),
+            interfaces: vec![view::Interface {
+                name: "eth0".to_owned(),
+                mode: "generic".to_owned(),
+                why: "no native mode: the driver does not support it".to_owned(),
+            }],
+            packets: vec![
+                view::Total {
+                    outcome: "clean".to_owned(),
+                    packets: 52_000,
+                    bytes: 4_000_000,
+                },
+                view::Total {
+                    outcome: "shadow".to_owned(),
+                    packets: 0,
+                    bytes: 0,
+                },
+            ],
+        };
+        assert_eq!(
+            render(&status),
+            "\
+arfw        0.1.0, process 4711, up 1h 2m 5s
+config      /var/ossec/etc/ossec.conf, 3 responses
+alerts      /var/ossec/logs/alerts/alerts.json
+            1,234 lines, 0 malformed, 0 too long, 7 matched, 0 refused, 0 for other hosts
+banned      2 IPv4 of 131,072, 1 IPv6 of 131,072
+            3 bans, 0 moved, 0 ended; 0 over a limit, 0 failed, 0 not supported
+enforcer    xdp
+interface   eth0: generic (no native mode: the driver does not support it)
+packets     52,000 clean
+"
+        );
+    }
 }
