@@ -92,8 +92,9 @@ pub struct Ban {
     /// First nanosecond of CLOCK_MONOTONIC at which the ban is over; [`NEVER`] for a permanent one.
     ///
     /// The program compares it with the coarse clock, which lags by up to a tick (1 to 10 ms): a ban
-    /// ends that much late and never early. CLOCK_MONOTONIC stands still in suspend; after a resume
-    /// user space rewrites the field, and with the daemon dead a ban lasts longer by the sleep.
+    /// ends that much late and never early. CLOCK_MONOTONIC stands still in suspend: the daemon,
+    /// whose clock does not, removes the entry in time; with the daemon dead a ban lasts longer by the
+    /// time slept.
     pub expires_at_ns: u64,
     /// Packets dropped (or, in a shadow ban, that would have been), since the ban was made.
     pub packets: u64,

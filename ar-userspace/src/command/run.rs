@@ -2,6 +2,7 @@
 
 use std::io::{self, IsTerminal as _};
 
+use tracing_appender::non_blocking::{NonBlockingBuilder, WorkerGuard};
 use tracing_subscriber::EnvFilter;
 
 use super::{EnforcerKind, Exit, OnStop, RunArguments, check, output};
@@ -18,7 +19,7 @@ pub(super) fn run(arguments: &RunArguments) -> anyhow::Result<Exit> {
         output::error_text(&check::summary(&reading, &name));
         return Ok(Exit::WrongConfiguration);
     };
-    log_to_stderr();
+    let _log = log_to_stderr();
     let settings = Settings {
         config_path: arguments.config.clone(),
         config,
@@ -64,12 +65,19 @@ fn enforcer(arguments: &RunArguments) -> anyhow::Result<(Box<dyn Enforcer>, Limi
 }
 
 /// Levels by `ARFW_LOG`, in the syntax of `tracing`; `info` without it.
-fn log_to_stderr() {
+///
+/// A thread writes, so that a burst of bans does not wait for a terminal or a journal. Lines that nobody
+/// takes slow the daemon down rather than being lost. The value that is given writes the last ones when dropped.
+fn log_to_stderr() -> WorkerGuard {
+    let (writer, guard) = NonBlockingBuilder::default()
+        .lossy(false)
+        .finish(io::stderr());
     let filter = EnvFilter::try_from_env("ARFW_LOG").unwrap_or_else(|_| EnvFilter::new("info"));
     tracing_subscriber::fmt()
         .with_env_filter(filter)
         .with_target(false)
         .with_ansi(output::colour_errors() && io::stderr().is_terminal())
-        .with_writer(io::stderr)
+        .with_writer(writer)
         .init();
+    guard
 }
