@@ -24,13 +24,14 @@ use crate::config::{Config, Enforcement, Executable};
 use crate::control::{self, Request, view::Counts};
 use crate::enforcer::{Enforcer, Failure, Hold, Leave};
 use crate::ledger::{
-    self, Action, Adoption, Effect, Key, Ledger, Limits, OnStop, Ruling, Standing,
+    self, Action, Adoption, Effect, Key, Ledger, Limits, OnStop, Record, Ruling, Standing,
 };
 use crate::offender::Offender;
 use crate::policy::{Decision, Guard, Offence, Policy, Target};
-use crate::source::{self, Batch, file::Follower};
+use crate::source::file::Follower;
+use crate::source::{self, Batch, Position};
 use crate::store::Store;
-use crate::time::{Expiry, Moment};
+use crate::time::{Expiry, Moment, Wall};
 use instance::Instance;
 use journal::{Drift, Journal};
 
@@ -71,13 +72,15 @@ pub async fn run(
 ) -> anyhow::Result<()> {
     let instance = Instance::take(&settings.run_dir)?;
     let mut stops = Stops::listen()?;
+    let (store, held) = Store::open(&settings.state_dir)?;
     // Before the enforcer, so that alerts which are written while it starts are read.
-    let follower = Follower::at_end(&settings.alerts)
+    let (follower, start) = Follower::start(&settings.alerts, held.positions.get(&settings.alerts))
         .with_context(|| format!("cannot follow `{}`", settings.alerts.display()))?;
-    let alerts_found = follower.is_open();
     let (enforcer, limits) = enforcer()?;
-    let mut daemon = Daemon::new(settings, enforcer, limits, alerts_found)?;
+    let mut daemon = Daemon::new(settings, store, held.records, enforcer, limits)?;
     daemon.reconcile()?;
+    // So that the next start knows what was there when this one began.
+    daemon.save(Some(follower.position()));
 
     let (batch_sender, mut batches) = mpsc::channel(source::QUEUE);
     let (request_sender, mut requests) = mpsc::channel(control::QUEUE);
@@ -90,7 +93,7 @@ pub async fn run(
     let mut follow = tokio::spawn(follower.follow(batch_sender));
     daemon
         .journal
-        .ready(&daemon.settings, daemon.enforcer.as_ref(), alerts_found)?;
+        .ready(&daemon.settings, daemon.enforcer.as_ref(), start)?;
 
     let ended = loop {
         daemon
@@ -175,17 +178,16 @@ struct Daemon {
     counts: Counts,
     journal: Journal,
     started: Moment,
-    alerts_found: bool,
 }
 
 impl Daemon {
     fn new(
         settings: Settings,
+        store: Store,
+        records: Vec<Record<Wall>>,
         enforcer: Box<dyn Enforcer>,
         limits: Limits,
-        alerts_found: bool,
     ) -> anyhow::Result<Self> {
-        let (store, records) = Store::open(&settings.state_dir)?;
         let ledger_settings = ledger::Settings {
             repeated_offenders: settings.config.repeated_offenders.clone(),
             limits,
@@ -207,7 +209,6 @@ impl Daemon {
             journal: Journal::new(&settings),
             started: clock::now(),
             settings,
-            alerts_found,
         })
     }
 
@@ -290,6 +291,7 @@ impl Daemon {
             self.read_line(line, now);
         }
         self.perform(now);
+        self.save(Some(batch.position.clone()));
     }
 
     fn read_line(&mut self, line: &[u8], now: Moment) {
@@ -346,6 +348,7 @@ impl Daemon {
         let now = clock::now();
         self.ledger.handle_timeout(now);
         self.perform(now);
+        self.save(None);
     }
 
     /// Performs what the ledger wants, and tells it what failed.
@@ -374,8 +377,16 @@ impl Daemon {
             }
         }
         self.journal.flush(now);
-        self.store
-            .save(self.ledger.drain_changes(), clock::clocks());
+    }
+
+    /// Hands what the ledger learned to the store, with the position up to which it came from the file.
+    fn save(&mut self, position: Option<Position>) {
+        let alerts = self.settings.alerts.as_path();
+        self.store.save(
+            self.ledger.drain_changes(),
+            position.map(|position| (alerts, position)),
+            clock::clocks(),
+        );
     }
 
     fn count(&mut self, effect: &Effect) {
@@ -394,6 +405,7 @@ impl Daemon {
             self.ledger
                 .apply(ledger::Event::Stop(OnStop::ReleaseAll), now);
             self.perform(now);
+            self.save(None);
         }
         let standing = self.ledger.standings(now).count();
         self.journal.left(standing);

@@ -5,8 +5,11 @@
 
 pub mod file;
 mod lines;
+mod position;
+mod rotated;
 
 pub use lines::{Batch, MAX_LINE};
+pub use position::{FINGERPRINT, FileId, Position};
 
 /// Batches that may wait between a source and the daemon. With batches of at most
 /// [`file::CHUNK`] bytes this bounds the memory of the queue to about 4 MiB.

@@ -6,7 +6,9 @@
 mod encoding;
 
 use std::collections::BTreeMap;
+use std::ffi::OsStr;
 use std::fs;
+use std::os::unix::ffi::OsStrExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
@@ -16,10 +18,14 @@ use anyhow::{Context as _, bail};
 use redb::{Database, ReadableDatabase as _, ReadableTable as _, TableDefinition};
 
 use crate::ledger::{Change, Key, Record};
+use crate::source::Position;
 use crate::time::{Clocks, Wall};
 
 /// A key's bytes to a record's bytes, both as `encoding` has them.
 const RECORDS: TableDefinition<'_, &[u8], &[u8]> = TableDefinition::new("records");
+
+/// An alert file's path to a position's bytes.
+const POSITIONS: TableDefinition<'_, &[u8], &[u8]> = TableDefinition::new("positions");
 
 /// What stands in the file, by name.
 const ABOUT: TableDefinition<'_, &str, u64> = TableDefinition::new("about");
@@ -43,11 +49,39 @@ struct Shared {
     changed: Condvar,
 }
 
-/// Changes that are not written yet: bounded by the keys that the ledger remembers.
+/// What is not written yet: bounded by the keys that the ledger remembers.
 #[derive(Debug, Default)]
 struct Waiting {
-    changes: BTreeMap<Key, Option<Record<Wall>>>,
+    batch: Batch,
     closing: bool,
+}
+
+/// What belongs into one transaction: what the ledger learned from the lines before the position.
+#[derive(Debug, Default)]
+struct Batch {
+    changes: BTreeMap<Key, Option<Record<Wall>>>,
+    positions: BTreeMap<PathBuf, Position>,
+}
+
+impl Batch {
+    fn is_empty(&self) -> bool {
+        self.changes.is_empty() && self.positions.is_empty()
+    }
+
+    /// Adds what came later.
+    fn append(&mut self, mut later: Self) {
+        self.changes.append(&mut later.changes);
+        self.positions.append(&mut later.positions);
+    }
+}
+
+/// What a store held when it was opened.
+#[derive(Debug, Default)]
+pub struct Held {
+    /// Bans and counters.
+    pub records: Vec<Record<Wall>>,
+    /// How far each alert file had been read, by its path.
+    pub positions: BTreeMap<PathBuf, Position>,
 }
 
 impl Store {
@@ -56,13 +90,13 @@ impl Store {
     /// # Errors
     ///
     /// When the file is damaged, another program's, of another version, or in use. It is never overwritten.
-    pub fn open(state_dir: &Path) -> anyhow::Result<(Self, Vec<Record<Wall>>)> {
+    pub fn open(state_dir: &Path) -> anyhow::Result<(Self, Held)> {
         fs::create_dir_all(state_dir).with_context(|| {
             format!("cannot make the state directory `{}`", state_dir.display())
         })?;
         let path = state_dir.join("arfw.redb");
         let database = Database::create(&path).with_context(|| not_ours(&path))?;
-        let records = prepare(&database, &path)?;
+        let held = prepare(&database, &path).with_context(|| not_ours(&path))?;
         let shared = Arc::<Shared>::default();
         let writer = std::thread::Builder::new()
             .name("store".to_owned())
@@ -76,21 +110,32 @@ impl Store {
                 shared,
                 writer: Some(writer),
             },
-            records,
+            held,
         ))
     }
 
-    /// Takes changes to be written; a later change of a key replaces an earlier one that still waits.
+    /// Takes what the ledger learned, and the position up to which the alerts led to it, to be written in
+    /// one transaction. What comes later replaces what still waits.
     ///
     /// What has been handed over is on the disk after one or two fsyncs, a few milliseconds on most.
-    pub fn save(&self, changes: impl IntoIterator<Item = Change>, clocks: Clocks) {
-        let mut waiting = self.shared.lock();
-        for Change { key, record } in changes {
-            waiting
-                .changes
-                .insert(key, record.map(|record| record.on_the_wall(clocks)));
-        }
-        if !waiting.changes.is_empty() {
+    pub fn save(
+        &self,
+        changes: impl IntoIterator<Item = Change>,
+        position: Option<(&Path, Position)>,
+        clocks: Clocks,
+    ) {
+        let changes = changes
+            .into_iter()
+            .map(|Change { key, record }| (key, record.map(|record| record.on_the_wall(clocks))));
+        let later = Batch {
+            changes: changes.collect(),
+            positions: position
+                .into_iter()
+                .map(|(file, at)| (file.to_owned(), at))
+                .collect(),
+        };
+        if !later.is_empty() {
+            self.shared.lock().batch.append(later);
             self.shared.changed.notify_one();
         }
     }
@@ -118,30 +163,30 @@ impl Shared {
         let mut failing = false;
         loop {
             let mut waiting = self.lock();
-            while waiting.changes.is_empty() && !waiting.closing {
+            while waiting.batch.is_empty() && !waiting.closing {
                 waiting = self
                     .changed
                     .wait(waiting)
                     .unwrap_or_else(PoisonError::into_inner);
             }
-            let changes = std::mem::take(&mut waiting.changes);
+            let batch = std::mem::take(&mut waiting.batch);
             let closing = waiting.closing;
             drop(waiting);
-            match commit(database, &changes) {
+            match commit(database, &batch) {
                 Ok(()) if failing => {
                     failing = false;
                     tracing::info!("the store can be written again, and nothing is missing in it");
                 }
                 Ok(()) => {}
                 Err(error) if closing => {
-                    tracing::error!(records = changes.len(), "not stored: {error:#}");
+                    tracing::error!(records = batch.changes.len(), "not stored: {error:#}");
                 }
                 Err(error) => {
                     if !failing {
                         tracing::error!("the store cannot be written, bans go on: {error:#}");
                     }
                     failing = true;
-                    self.give_back(changes);
+                    self.give_back(batch);
                 }
             }
             if closing {
@@ -150,11 +195,11 @@ impl Shared {
         }
     }
 
-    /// Puts changes back that could not be written, except where a later one waits, and pauses.
-    fn give_back(&self, mut changes: BTreeMap<Key, Option<Record<Wall>>>) {
+    /// Puts back what could not be written, before what came later, and pauses.
+    fn give_back(&self, mut batch: Batch) {
         let mut waiting = self.lock();
-        changes.append(&mut waiting.changes);
-        waiting.changes = changes;
+        batch.append(std::mem::take(&mut waiting.batch));
+        waiting.batch = batch;
         let pause = self
             .changed
             .wait_timeout_while(waiting, RETRY_AFTER, |waiting| !waiting.closing);
@@ -162,16 +207,11 @@ impl Shared {
     }
 }
 
-fn prepare(database: &Database, path: &Path) -> anyhow::Result<Vec<Record<Wall>>> {
-    let transaction = database.begin_write().with_context(|| not_ours(path))?;
+fn prepare(database: &Database, path: &Path) -> anyhow::Result<Held> {
+    let transaction = database.begin_write()?;
     {
-        let mut about = transaction
-            .open_table(ABOUT)
-            .with_context(|| not_ours(path))?;
-        let version = about
-            .get("version")
-            .with_context(|| not_ours(path))?
-            .map(|v| v.value());
+        let mut about = transaction.open_table(ABOUT)?;
+        let version = about.get("version")?.map(|version| version.value());
         match version {
             None => drop(about.insert("version", VERSION)?),
             Some(VERSION) => {}
@@ -180,37 +220,41 @@ fn prepare(database: &Database, path: &Path) -> anyhow::Result<Vec<Record<Wall>>
                 path.display()
             ),
         }
-        transaction
-            .open_table(RECORDS)
-            .with_context(|| not_ours(path))?;
+        transaction.open_table(RECORDS)?;
+        transaction.open_table(POSITIONS)?;
     }
-    transaction.commit().with_context(|| not_ours(path))?;
+    transaction.commit()?;
     let transaction = database.begin_read()?;
-    let records = transaction.open_table(RECORDS)?;
-    let read = |entry: Result<_, redb::StorageError>| {
-        let (key, value): (redb::AccessGuard<'_, &[u8]>, redb::AccessGuard<'_, &[u8]>) = entry?;
-        encoding::record(key.value(), value.value())
-    };
-    records
-        .iter()?
-        .map(read)
-        .collect::<anyhow::Result<_>>()
-        .with_context(|| not_ours(path))
+    let mut held = Held::default();
+    for entry in transaction.open_table(RECORDS)?.iter()? {
+        let (key, value) = entry?;
+        held.records
+            .push(encoding::record(key.value(), value.value())?);
+    }
+    for entry in transaction.open_table(POSITIONS)?.iter()? {
+        let (file, position) = entry?;
+        let file = OsStr::from_bytes(file.value()).into();
+        held.positions
+            .insert(file, encoding::position(position.value())?);
+    }
+    Ok(held)
 }
 
-fn commit(
-    database: &Database,
-    changes: &BTreeMap<Key, Option<Record<Wall>>>,
-) -> anyhow::Result<()> {
+fn commit(database: &Database, batch: &Batch) -> anyhow::Result<()> {
     let transaction = database.begin_write()?;
     {
         let mut records = transaction.open_table(RECORDS)?;
-        for (key, record) in changes {
+        for (key, record) in &batch.changes {
             let key = encoding::key(key);
             match record {
                 Some(record) => drop(records.insert(&*key, &*encoding::value(record)?)?),
                 None => drop(records.remove(&*key)?),
             }
+        }
+        let mut positions = transaction.open_table(POSITIONS)?;
+        for (file, position) in &batch.positions {
+            let file = file.as_os_str().as_bytes();
+            positions.insert(file, &*encoding::position_value(position)?)?;
         }
     }
     Ok(transaction.commit()?)
@@ -229,6 +273,7 @@ mod tests {
     use super::*;
     use crate::config::{Enforcement, Executable};
     use crate::ledger::{AlertId, Ban};
+    use crate::source::FileId;
     use crate::time::{Expiry, Moment};
 
     const CLOCKS: Clocks = Clocks {
@@ -265,8 +310,8 @@ mod tests {
     }
 
     fn reopened(directory: &Path) -> Vec<Record> {
-        let (_, records) = Store::open(directory).unwrap();
-        records
+        let (_, held) = Store::open(directory).unwrap();
+        held.records
             .into_iter()
             .map(|record| record.since_boot(CLOCKS))
             .collect()
@@ -276,8 +321,8 @@ mod tests {
     #[test]
     fn bans_and_counters_are_there_after_a_restart() {
         let directory = tempfile::tempdir().unwrap();
-        let (store, records) = Store::open(directory.path()).unwrap();
-        assert_eq!(records, []);
+        let (store, held) = Store::open(directory.path()).unwrap();
+        assert_eq!(held.records, []);
         let timed = record(
             "198.51.100.9",
             2,
@@ -286,12 +331,17 @@ mod tests {
         let permanent = record("2001:db8::1", 0, Some(Expiry::Never));
         let counted = record("203.0.113.5", 7, None);
         let gone = record("203.0.113.6", 1, None);
-        store.save([&timed, &permanent, &counted, &gone].map(change), CLOCKS);
+        store.save(
+            [&timed, &permanent, &counted, &gone].map(change),
+            None,
+            CLOCKS,
+        );
         store.save(
             [Change {
                 key: gone.key,
                 record: None,
             }],
+            None,
             CLOCKS,
         );
         drop(store);
@@ -303,13 +353,44 @@ mod tests {
         let directory = tempfile::tempdir().unwrap();
         let (store, _) = Store::open(directory.path()).unwrap();
         for offences in 1..=100 {
-            store.save([change(&record("198.51.100.9", offences, None))], CLOCKS);
+            store.save(
+                [change(&record("198.51.100.9", offences, None))],
+                None,
+                CLOCKS,
+            );
         }
         drop(store);
         assert_eq!(
             reopened(directory.path()),
             [record("198.51.100.9", 100, None)]
         );
+    }
+
+    #[test]
+    fn each_file_has_its_latest_position() {
+        let directory = tempfile::tempdir().unwrap();
+        let position = |offset, before: &[u8]| Position {
+            file: FileId {
+                device: 7,
+                inode: 42,
+            },
+            offset,
+            before: before.to_vec(),
+        };
+        let (store, held) = Store::open(directory.path()).unwrap();
+        assert!(held.positions.is_empty());
+        for (file, offset) in [("a.json", 10), ("b.json", 20), ("a.json", 30)] {
+            store.save(
+                [],
+                Some((Path::new(file), position(offset, b"end\n"))),
+                CLOCKS,
+            );
+        }
+        drop(store);
+        let (_, held) = Store::open(directory.path()).unwrap();
+        let expected = [("a.json", 30), ("b.json", 20)];
+        let expected = expected.map(|(file, offset)| (file.into(), position(offset, b"end\n")));
+        assert_eq!(held.positions, BTreeMap::from(expected));
     }
 
     #[test]

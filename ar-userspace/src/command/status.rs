@@ -121,7 +121,6 @@ mod tests {
             enabled: true,
             responses: 3,
             alerts: "/var/ossec/logs/alerts/alerts.json".to_owned(),
-            alerts_found: true,
             counts: view::Counts {
                 lines: 1_234,
                 matched: 7,

@@ -67,12 +67,15 @@ fn forget_bans(directories: &Directories) -> anyhow::Result<()> {
     if !directories.state_dir.exists() {
         return Ok(());
     }
-    let (store, records) = Store::open(&directories.state_dir)?;
+    let (store, held) = Store::open(&directories.state_dir)?;
     let clocks = clock::clocks();
-    let records = records.into_iter().map(|record| record.since_boot(clocks));
+    let records = held
+        .records
+        .into_iter()
+        .map(|record| record.since_boot(clocks));
     let mut ledger = Ledger::restore(Settings::default(), records, clocks.moment);
     ledger.track_changes();
     ledger.apply(Event::Stop(OnStop::ReleaseAll), clocks.moment);
-    store.save(ledger.drain_changes(), clocks);
+    store.save(ledger.drain_changes(), None, clocks);
     Ok(())
 }

@@ -63,8 +63,6 @@ pub struct Status {
     pub responses: usize,
     /// The file that is followed.
     pub alerts: String,
-    /// Whether that file was there at the start.
-    pub alerts_found: bool,
     /// What became of the alerts since the start.
     pub counts: Counts,
     /// Addresses that are banned.

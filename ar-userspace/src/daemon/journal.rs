@@ -9,6 +9,7 @@ use crate::config::Config;
 use crate::enforcer::Enforcer;
 use crate::ledger::{Action, Effect, Key, Ruling, Rung};
 use crate::policy::{Offence, Refusal, Target};
+use crate::source::file::Start;
 use crate::time::{Expiry, Moment};
 
 use super::Settings;
@@ -75,7 +76,7 @@ impl Journal {
         &self,
         settings: &Settings,
         enforcer: &dyn Enforcer,
-        alerts_found: bool,
+        start: Start,
     ) -> anyhow::Result<()> {
         for place in enforcer.condition()?.places {
             let (interface, mode) = (place.interface, place.mode);
@@ -86,8 +87,17 @@ impl Journal {
             }
         }
         let alerts = settings.alerts.display();
-        if !alerts_found {
-            tracing::warn!(%alerts, "the alert file is not there yet; it is read when it appears");
+        match start {
+            Start::AtEnd | Start::AtPosition => {}
+            Start::NotThere => tracing::warn!(
+                %alerts,
+                "the alert file is not there yet; it is read when it appears"
+            ),
+            Start::PositionLost => tracing::warn!(
+                %alerts,
+                "the file that was read before is gone; this one is read from its beginning, \
+                 and alerts between the two may be missing"
+            ),
         }
         if !settings.config.enabled {
             tracing::warn!(

@@ -71,7 +71,6 @@ impl Daemon {
             enabled: self.settings.config.enabled,
             responses: self.settings.config.responses.len(),
             alerts: self.settings.alerts.display().to_string(),
-            alerts_found: self.alerts_found,
             counts: self.counts.clone(),
             active: view::Active {
                 v4: self.ledger.bans_v4(),

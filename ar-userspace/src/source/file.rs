@@ -1,19 +1,25 @@
-//! Follows one file by inotify: what is appended, and what takes its place.
+//! Follows one file by inotify: what is appended, what takes its place, and from where a start goes on.
 //!
 //! The file itself is watched for writes, because Wazuh writes `alerts.json` through another hard link,
 //! in another directory. Its directory is watched for names that come and go.
 
+#[cfg(test)]
+mod tests;
+
+use std::collections::VecDeque;
 use std::fs::File;
 use std::io::{self, Read as _, Seek as _, SeekFrom};
 use std::os::fd::AsRawFd as _;
-use std::os::unix::fs::MetadataExt as _;
+use std::os::unix::fs::FileExt as _;
 use std::path::{Path, PathBuf};
 
 use rustix::fs::inotify::{self, CreateFlags, WatchFlags};
 use tokio::net::unix::pipe;
 use tokio::sync::mpsc;
 
-use super::lines::{Batch, Lines};
+use super::lines::{Batch, Cut, Lines};
+use super::position::{FileId, Position};
+use super::rotated;
 
 /// Bytes that are read in one go.
 pub const CHUNK: usize = 256 * 1024;
@@ -24,6 +30,8 @@ pub struct Follower {
     path: PathBuf,
     // Not a pipe, but read like one: the runtime waits for any descriptor in the same way.
     inotify: pipe::Receiver,
+    /// Files that were rotated away before the start and are read first, in this order.
+    rotated: VecDeque<Open>,
     open: Option<Open>,
     lines: Lines,
     chunk: Box<[u8]>,
@@ -33,63 +41,87 @@ pub struct Follower {
 struct Open {
     file: File,
     id: FileId,
+    /// Bytes that were read.
     offset: u64,
-    watch: i32,
+    /// The descriptor of the watch; a rotated file needs none.
+    watch: Option<i32>,
+    /// The latest position that was handed on, to see that the file was not written anew behind it.
+    read_to: Position,
 }
 
-/// What tells one file from another of the same name.
+/// Where a start goes on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-struct FileId {
-    device: u64,
-    inode: u64,
-}
-
-impl FileId {
-    fn of(file: &std::fs::Metadata) -> Self {
-        Self {
-            device: file.dev(),
-            inode: file.ino(),
-        }
-    }
+pub enum Start {
+    /// At the end of the file: nothing is known of it.
+    AtEnd,
+    /// The file is not there yet and is read from its beginning when it appears.
+    NotThere,
+    /// At the position, in the file or in one that it was before it was rotated.
+    AtPosition,
+    /// At the beginning of the file: what the position belongs to is not there any more.
+    PositionLost,
 }
 
 impl Follower {
-    /// Watches `path` and stands at its present end. Must be called within a runtime.
-    ///
-    /// The file need not exist: it is then read from its beginning as soon as it appears.
+    /// Watches `path` and goes on at `position`, or at the present end when there is none. Must be called
+    /// within a runtime.
     ///
     /// # Errors
     ///
-    /// When the directory does not exist or cannot be watched, or the file cannot be opened.
-    pub fn at_end(path: &Path) -> io::Result<Self> {
+    /// When the directory does not exist or cannot be watched, or the file cannot be read.
+    pub fn start(path: &Path, position: Option<&Position>) -> io::Result<(Self, Start)> {
         let inotify = inotify::init(CreateFlags::NONBLOCK | CreateFlags::CLOEXEC)?;
-        let directory = match path.parent() {
-            Some(parent) if !parent.as_os_str().is_empty() => parent,
-            _ => Path::new("."),
-        };
-        inotify::add_watch(
-            &inotify,
-            directory,
-            WatchFlags::CREATE | WatchFlags::MOVED_TO | WatchFlags::ONLYDIR,
-        )?;
+        let names = WatchFlags::CREATE | WatchFlags::MOVED_TO | WatchFlags::ONLYDIR;
+        inotify::add_watch(&inotify, directory_of(path), names)?;
         let mut follower = Self {
             path: path.to_owned(),
             inotify: pipe::Receiver::from_owned_fd_unchecked(inotify)?,
+            rotated: VecDeque::new(),
             open: None,
             lines: Lines::default(),
             chunk: vec![0; CHUNK].into_boxed_slice(),
         };
         follower.open = follower.open_path()?;
-        if let Some(open) = &mut follower.open {
-            open.offset = open.file.seek(SeekFrom::End(0))?;
-        }
-        Ok(follower)
+        let start = follower.go_to(position)?;
+        Ok((follower, start))
     }
 
-    /// Whether the file was there when last looked for.
+    fn go_to(&mut self, position: Option<&Position>) -> io::Result<Start> {
+        let Some(position) = position else {
+            return match &mut self.open {
+                Some(open) => {
+                    open.seek_to_last_line()?;
+                    Ok(Start::AtEnd)
+                }
+                None => Ok(Start::NotThere),
+            };
+        };
+        if let Some(open) = &mut self.open {
+            // A copy of the file in a new place is the same file as far as its lines are concerned.
+            if position.is_known_in(&open.file, open.id)? {
+                open.seek(position.offset)?;
+                return Ok(Start::AtPosition);
+            }
+        }
+        for file in rotated::since(&self.path, position)? {
+            self.rotated.push_back(Open::new(file, None)?);
+        }
+        match self.rotated.front_mut() {
+            Some(first) => {
+                first.seek(position.offset)?;
+                Ok(Start::AtPosition)
+            }
+            None if self.open.is_some() => Ok(Start::PositionLost),
+            None => Ok(Start::NotThere),
+        }
+    }
+
+    /// Where the next line to be read begins. Before anything of a file that is not there yet, it is the
+    /// default, which no file is known by: whatever appears is then new.
     #[must_use]
-    pub fn is_open(&self) -> bool {
-        self.open.is_some()
+    pub fn position(&self) -> Position {
+        let open = self.rotated.front().or(self.open.as_ref());
+        open.map_or_else(Position::default, |open| open.read_to.clone())
     }
 
     /// Reads for ever and hands batches on; ends when nobody takes them, or on an error.
@@ -100,7 +132,7 @@ impl Follower {
     pub async fn follow(mut self, batches: mpsc::Sender<Batch>) -> io::Result<()> {
         loop {
             while let Some(batch) = self.read()? {
-                if !batch.is_empty() && batches.send(batch).await.is_err() {
+                if batches.send(batch).await.is_err() {
                     return Ok(());
                 }
             }
@@ -111,71 +143,173 @@ impl Follower {
         }
     }
 
-    /// The next bytes as a batch; `None` when there is nothing more for the present.
+    /// The next lines; `None` when there is nothing more for the present.
     fn read(&mut self) -> io::Result<Option<Batch>> {
         loop {
-            let Some(open) = &mut self.open else {
-                self.open = self.open_path()?;
-                if self.open.is_none() {
-                    return Ok(None);
-                }
-                continue;
+            let cut = match self.step()? {
+                Step::Cut(cut) => cut,
+                Step::Again => continue,
+                Step::Nothing => return Ok(None),
             };
-            let count = open.file.read(&mut self.chunk)?;
-            if count > 0 {
-                open.offset += count as u64;
-                return Ok(Some(self.lines.push(&self.chunk[..count], open.offset)));
-            }
-            if open.file.metadata()?.len() < open.offset {
-                // Copied and truncated: what stands there is new from its first byte.
-                let last = self.lines.finish(open.offset);
-                open.offset = open.file.seek(SeekFrom::Start(0))?;
-                return Ok(Some(last));
-            }
-            let replaced = match std::fs::metadata(&self.path) {
-                Ok(there) => FileId::of(&there) != open.id,
-                Err(error) if error.kind() == io::ErrorKind::NotFound => false,
-                Err(error) => return Err(error),
-            };
-            if !replaced {
+            let Some(open) = self.rotated.front_mut().or(self.open.as_mut()) else {
                 return Ok(None);
+            };
+            let end = open.offset - self.lines.unfinished();
+            open.read_to = Position::at(&open.file, open.id, end)?;
+            if !cut.is_empty() {
+                return Ok(Some(cut.into_batch(open.read_to.clone())));
             }
-            // The old file may have grown between its end and the look at the name.
-            let count = open.file.read(&mut self.chunk)?;
-            if count > 0 {
-                open.offset += count as u64;
-                return Ok(Some(self.lines.push(&self.chunk[..count], open.offset)));
-            }
-            let last = self.lines.finish(open.offset);
-            // The kernel has dropped the watch by itself when the file is gone.
-            let _ = inotify::remove_watch(&self.inotify, open.watch);
-            self.open = None;
-            return Ok(Some(last));
         }
     }
 
-    fn open_path(&self) -> io::Result<Option<Open>> {
-        let not_found = |error: io::Error| match error.kind() {
-            io::ErrorKind::NotFound => Ok(None),
-            _ => Err(error),
+    fn step(&mut self) -> io::Result<Step> {
+        if let Some(open) = self.rotated.front_mut() {
+            let count = open.read(&mut self.chunk)?;
+            if count > 0 {
+                return Ok(Step::Cut(self.lines.push(&self.chunk[..count])));
+            }
+            return self.leave_rotated();
+        }
+        let Some(open) = &mut self.open else {
+            self.open = self.open_path()?;
+            return Ok(if self.open.is_some() {
+                Step::Again
+            } else {
+                Step::Nothing
+            });
         };
+        if !open.read_to.is_in(&open.file)? {
+            // Copied and truncated: what stands there is new from its first byte. What had not ended yet
+            // is in the copy, and is handed on as far as it was read.
+            let last = self.lines.finish();
+            open.seek(0)?;
+            return Ok(Step::Cut(last));
+        }
+        let count = open.read(&mut self.chunk)?;
+        if count > 0 {
+            return Ok(Step::Cut(self.lines.push(&self.chunk[..count])));
+        }
+        let replaced = match std::fs::metadata(&self.path) {
+            Ok(there) => FileId::of(&there) != open.id,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => false,
+            Err(error) => return Err(error),
+        };
+        if !replaced {
+            return Ok(Step::Nothing);
+        }
+        // The old file may have grown between its end and the look at the name.
+        let count = open.read(&mut self.chunk)?;
+        if count > 0 {
+            return Ok(Step::Cut(self.lines.push(&self.chunk[..count])));
+        }
+        self.leave_replaced()
+    }
+
+    /// A rotated file is at its end: its last line has no successor that could finish it.
+    fn leave_rotated(&mut self) -> io::Result<Step> {
+        let last = self.lines.finish();
+        if last.is_empty() {
+            self.rotated.pop_front();
+            return Ok(Step::Again);
+        }
+        Ok(Step::Cut(last))
+    }
+
+    /// The followed file was replaced. Others may have come and gone before the one that is there.
+    fn leave_replaced(&mut self) -> io::Result<Step> {
+        let last = self.lines.finish();
+        if !last.is_empty() {
+            return Ok(Step::Cut(last));
+        }
+        if let Some(open) = self.open.take() {
+            if let Some(watch) = open.watch {
+                // The kernel has dropped the watch by itself when the file is gone.
+                let _ = inotify::remove_watch(&self.inotify, watch);
+            }
+            for file in rotated::since(&self.path, &open.read_to)?
+                .into_iter()
+                .skip(1)
+            {
+                self.rotated.push_back(Open::new(file, None)?);
+            }
+        }
+        Ok(Step::Again)
+    }
+
+    fn open_path(&self) -> io::Result<Option<Open>> {
         let file = match File::open(&self.path) {
             Ok(file) => file,
-            Err(error) => return not_found(error),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+            Err(error) => return Err(error),
         };
+        // The watch goes on the opened file and not on the name, which may mean another one by now.
+        let by_descriptor = format!("/proc/self/fd/{}", file.as_raw_fd());
+        let watch = inotify::add_watch(&self.inotify, by_descriptor, WatchFlags::MODIFY)?;
+        Open::new(file, Some(watch)).map(Some)
+    }
+}
+
+/// What one look at the files gave.
+enum Step {
+    Cut(Cut),
+    Again,
+    Nothing,
+}
+
+impl Open {
+    fn new(file: File, watch: Option<i32>) -> io::Result<Self> {
         let metadata = file.metadata()?;
         if metadata.is_dir() {
             return Err(io::ErrorKind::IsADirectory.into());
         }
-        // The watch goes on the opened file and not on the name, which may mean another one by now.
-        let by_descriptor = format!("/proc/self/fd/{}", file.as_raw_fd());
-        let watch = inotify::add_watch(&self.inotify, by_descriptor, WatchFlags::MODIFY)?;
-        Ok(Some(Open {
+        let id = FileId::of(&metadata);
+        Ok(Self {
             file,
-            id: FileId::of(&metadata),
+            id,
             offset: 0,
             watch,
-        }))
+            read_to: Position {
+                file: id,
+                ..Position::default()
+            },
+        })
+    }
+
+    fn seek(&mut self, offset: u64) -> io::Result<()> {
+        self.offset = self.file.seek(SeekFrom::Start(offset))?;
+        self.read_to = Position::at(&self.file, self.id, offset)?;
+        Ok(())
+    }
+
+    /// Goes behind the last line that has ended: one that is being written at this moment is new.
+    fn seek_to_last_line(&mut self) -> io::Result<()> {
+        let mut end = self.file.metadata()?.len();
+        let mut tail = [0; 4096];
+        while end > 0 {
+            let length = end.min(tail.len() as u64);
+            let tail = &mut tail[..usize::try_from(length).unwrap_or(0)];
+            self.file.read_exact_at(tail, end - length)?;
+            if let Some(newline) = memchr::memrchr(b'\n', tail) {
+                end = end - length + newline as u64 + 1;
+                break;
+            }
+            end -= length;
+        }
+        self.seek(end)
+    }
+
+    fn read(&mut self, chunk: &mut [u8]) -> io::Result<usize> {
+        let count = self.file.read(chunk)?;
+        self.offset += count as u64;
+        Ok(count)
+    }
+}
+
+/// The directory in which a path stands.
+pub(super) fn directory_of(path: &Path) -> &Path {
+    match path.parent() {
+        Some(parent) if !parent.as_os_str().is_empty() => parent,
+        _ => Path::new("."),
     }
 }
 
@@ -191,160 +325,5 @@ async fn changed(inotify: &pipe::Receiver) -> io::Result<()> {
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
             Err(error) => return Err(error),
         }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use std::fs;
-    use std::io::Write as _;
-    use std::time::Duration;
-
-    use super::*;
-
-    struct Followed {
-        directory: tempfile::TempDir,
-        batches: mpsc::Receiver<Batch>,
-        task: tokio::task::JoinHandle<io::Result<()>>,
-    }
-
-    impl Followed {
-        fn start(directory: tempfile::TempDir) -> Self {
-            let (sender, batches) = mpsc::channel(super::super::QUEUE);
-            let follower = Follower::at_end(&directory.path().join("alerts.json")).unwrap();
-            Self {
-                directory,
-                batches,
-                task: tokio::spawn(follower.follow(sender)),
-            }
-        }
-
-        fn path(&self) -> PathBuf {
-            self.directory.path().join("alerts.json")
-        }
-
-        fn append(&self, text: &str) {
-            append(&self.path(), text);
-        }
-
-        async fn expect(&mut self, lines: &[&str]) {
-            let mut seen = Vec::new();
-            while seen.len() < lines.len() {
-                let batch = tokio::time::timeout(Duration::from_secs(10), self.batches.recv())
-                    .await
-                    .expect("a batch within ten seconds")
-                    .expect("the follower still runs");
-                seen.extend(
-                    batch
-                        .lines()
-                        .map(|line| String::from_utf8(line.to_vec()).unwrap()),
-                );
-            }
-            assert_eq!(seen, lines);
-        }
-
-        async fn stop(mut self) {
-            self.batches.close();
-            assert!(
-                self.batches.recv().await.is_none(),
-                "a line that nobody wrote"
-            );
-            self.task.await.unwrap().unwrap();
-        }
-    }
-
-    fn append(path: &Path, text: &str) {
-        let mut file = File::options()
-            .append(true)
-            .create(true)
-            .open(path)
-            .unwrap();
-        file.write_all(text.as_bytes()).unwrap();
-    }
-
-    #[tokio::test(flavor = "current_thread")]
-    async fn only_what_is_appended_is_read() {
-        let directory = tempfile::tempdir().unwrap();
-        append(&directory.path().join("alerts.json"), "old\n");
-        let mut followed = Followed::start(directory);
-        followed.append("one\ntwo\nthr");
-        followed.expect(&["one", "two"]).await;
-        followed.append("ee\n");
-        followed.expect(&["three"]).await;
-        followed.stop().await;
-    }
-
-    #[tokio::test(flavor = "current_thread")]
-    async fn a_file_that_appears_later_is_read_from_its_beginning() {
-        let mut followed = Followed::start(tempfile::tempdir().unwrap());
-        followed.append("first\n");
-        followed.expect(&["first"]).await;
-        followed.stop().await;
-    }
-
-    #[tokio::test(flavor = "current_thread")]
-    async fn a_renamed_file_is_drained_before_its_successor() {
-        let mut followed = Followed::start(tempfile::tempdir().unwrap());
-        followed.append("one\n");
-        followed.expect(&["one"]).await;
-        followed.append("two\nunfinished");
-        fs::rename(
-            followed.path(),
-            followed.directory.path().join("alerts.json.1"),
-        )
-        .unwrap();
-        followed.append("three\n");
-        followed.expect(&["two", "unfinished", "three"]).await;
-        followed.append("four\n");
-        followed.expect(&["four"]).await;
-        followed.stop().await;
-    }
-
-    #[tokio::test(flavor = "current_thread")]
-    async fn a_truncated_file_is_read_from_its_beginning() {
-        let mut followed = Followed::start(tempfile::tempdir().unwrap());
-        followed.append("a line that is longer than the next\n");
-        followed
-            .expect(&["a line that is longer than the next"])
-            .await;
-        File::create(followed.path()).unwrap();
-        followed.append("short\n");
-        followed.expect(&["short"]).await;
-        followed.stop().await;
-    }
-
-    /// Wazuh writes a dated file and makes `alerts.json` a hard link of it, anew each day.
-    #[tokio::test(flavor = "current_thread")]
-    async fn a_hard_link_that_another_directory_writes_is_followed() {
-        let directory = tempfile::tempdir().unwrap();
-        let dated = directory.path().join("2026");
-        fs::create_dir(&dated).unwrap();
-        append(&dated.join("day-1.json"), "");
-        fs::hard_link(
-            dated.join("day-1.json"),
-            directory.path().join("alerts.json"),
-        )
-        .unwrap();
-        let mut followed = Followed::start(directory);
-        append(&dated.join("day-1.json"), "one\n");
-        followed.expect(&["one"]).await;
-        append(&dated.join("day-1.json"), "two\n");
-        fs::remove_file(followed.path()).unwrap();
-        append(&dated.join("day-2.json"), "three\n");
-        fs::hard_link(dated.join("day-2.json"), followed.path()).unwrap();
-        followed.expect(&["two", "three"]).await;
-        append(&dated.join("day-2.json"), "four\n");
-        followed.expect(&["four"]).await;
-        followed.stop().await;
-    }
-
-    #[tokio::test(flavor = "current_thread")]
-    async fn a_directory_that_is_not_there_is_an_error() {
-        let directory = tempfile::tempdir().unwrap();
-        let path = directory.path().join("nowhere").join("alerts.json");
-        assert_eq!(
-            Follower::at_end(&path).unwrap_err().kind(),
-            io::ErrorKind::NotFound
-        );
     }
 }

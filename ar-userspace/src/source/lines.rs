@@ -1,5 +1,7 @@
 //! Cuts a stream of bytes into batches of whole lines; keeps the last, unfinished one.
 
+use super::position::Position;
+
 /// Longest line that is taken, in bytes without its end. A longer one is skipped whole and counted.
 pub const MAX_LINE: usize = 1 << 20;
 
@@ -9,8 +11,8 @@ pub struct Batch {
     bytes: Vec<u8>,
     /// Lines over [`MAX_LINE`] that were skipped before or among these.
     pub skipped_long: u64,
-    /// Offset in the file just after the last of them.
-    pub end: u64,
+    /// Where the next line begins: everything before it is in this batch or an earlier one.
+    pub position: Position,
 }
 
 impl Batch {
@@ -20,65 +22,87 @@ impl Batch {
             .split_inclusive(|&byte| byte == b'\n')
             .map(|line| line.strip_suffix(b"\n").unwrap_or(line))
     }
+}
 
-    /// Whether there is nothing to tell.
-    #[must_use]
-    pub fn is_empty(&self) -> bool {
+/// What the cutter makes of some bytes.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub(super) struct Cut {
+    bytes: Vec<u8>,
+    skipped_long: u64,
+}
+
+impl Cut {
+    pub(super) fn is_empty(&self) -> bool {
         self.bytes.is_empty() && self.skipped_long == 0
+    }
+
+    pub(super) fn into_batch(self, position: Position) -> Batch {
+        Batch {
+            bytes: self.bytes,
+            skipped_long: self.skipped_long,
+            position,
+        }
     }
 }
 
-/// The cutter: bytes in, batches out.
+/// The cutter: bytes in, whole lines out.
 #[derive(Debug, Default)]
 pub(super) struct Lines {
     /// The unfinished last line, at most [`MAX_LINE`] bytes of it.
     partial: Vec<u8>,
+    /// Bytes of the unfinished last line, kept or not.
+    unfinished: u64,
     /// The line that is being read is too long: drop everything up to its end.
     skipping: bool,
 }
 
 impl Lines {
-    /// Takes the next bytes of the file; `end` is the offset just after them.
-    pub(super) fn push(&mut self, mut bytes: &[u8], end: u64) -> Batch {
-        let mut batch = Batch {
-            end,
-            ..Batch::default()
-        };
+    /// Takes the next bytes of the file.
+    pub(super) fn push(&mut self, mut bytes: &[u8]) -> Cut {
+        let mut cut = Cut::default();
         if self.skipping {
             let Some(newline) = memchr::memchr(b'\n', bytes) else {
-                return batch;
+                self.unfinished += bytes.len() as u64;
+                return cut;
             };
             bytes = &bytes[newline + 1..];
             self.skipping = false;
-            batch.skipped_long += 1;
+            self.unfinished = 0;
+            cut.skipped_long += 1;
         }
         let whole = memchr::memrchr(b'\n', bytes).map_or(0, |newline| newline + 1);
         let (lines, rest) = bytes.split_at(whole);
         if !lines.is_empty() {
-            batch.bytes = std::mem::take(&mut self.partial);
-            batch.bytes.extend_from_slice(lines);
-            batch.drop_long_lines();
+            cut.bytes = std::mem::take(&mut self.partial);
+            cut.bytes.extend_from_slice(lines);
+            cut.drop_long_lines();
+            self.unfinished = 0;
         }
         self.partial.extend_from_slice(rest);
+        self.unfinished += rest.len() as u64;
         if self.partial.len() > MAX_LINE {
             self.partial = Vec::new();
             self.skipping = true;
         }
-        batch.end -= self.partial.len() as u64;
-        batch
+        cut
+    }
+
+    /// Bytes at the end of those pushed that belong to a line which has not ended yet.
+    pub(super) fn unfinished(&self) -> u64 {
+        self.unfinished
     }
 
     /// The file has ended for good: hands on an unfinished last line as it is.
-    pub(super) fn finish(&mut self, end: u64) -> Batch {
-        Batch {
-            bytes: std::mem::take(&mut self.partial),
-            skipped_long: u64::from(std::mem::take(&mut self.skipping)),
-            end,
+    pub(super) fn finish(&mut self) -> Cut {
+        let lines = std::mem::take(self);
+        Cut {
+            bytes: lines.partial,
+            skipped_long: u64::from(lines.skipping),
         }
     }
 }
 
-impl Batch {
+impl Cut {
     fn drop_long_lines(&mut self) {
         // Nothing shorter can hold a long line; this keeps the check away from ordinary batches.
         if self.bytes.len() <= MAX_LINE {
@@ -100,28 +124,34 @@ impl Batch {
 mod tests {
     use super::*;
 
-    /// Feeds the text in chunks of every size and compares lines, skipped lines and the last offset.
+    /// Feeds the text in chunks of every size and compares lines, skipped lines, and what is handed on in all.
     fn check(text: &[u8], expected: &[&[u8]], skipped: u64) {
         for size in [1, 2, 3, 7, 4096, MAX_LINE, text.len().max(1)] {
             if text.len() / size > 100_000 {
                 continue;
             }
             let mut lines = Lines::default();
-            let (mut seen, mut long, mut end) = (Vec::new(), 0, 0);
-            let mut take = |batch: Batch| {
+            let (mut seen, mut long) = (Vec::new(), 0);
+            let mut take = |cut: Cut| {
+                let batch = cut.into_batch(Position::default());
                 seen.extend(batch.lines().map(<[u8]>::to_vec));
                 long += batch.skipped_long;
-                end = batch.end;
             };
-            let mut offset = 0;
             for chunk in text.chunks(size) {
-                offset += chunk.len() as u64;
-                take(lines.push(chunk, offset));
+                take(lines.push(chunk));
             }
-            take(lines.finish(offset));
+            let last_line = text
+                .rsplit(|&byte| byte == b'\n')
+                .next()
+                .unwrap_or_default();
+            assert_eq!(
+                lines.unfinished(),
+                last_line.len() as u64,
+                "in chunks of {size}"
+            );
+            take(lines.finish());
             assert_eq!(seen, expected, "in chunks of {size}");
             assert_eq!(long, skipped, "in chunks of {size}");
-            assert_eq!(end, text.len() as u64, "in chunks of {size}");
         }
     }
 
@@ -138,6 +168,7 @@ mod tests {
     fn a_line_over_the_limit_is_skipped_whole_and_its_neighbours_stay() {
         let mut text = b"before\n".to_vec();
         text.resize(text.len() + MAX_LINE + 1, b'x');
+        check(&text, &[b"before"], 1);
         text.extend_from_slice(b"\nafter\n");
         check(&text, &[b"before", b"after"], 1);
 
@@ -145,16 +176,5 @@ mod tests {
         let mut text = longest.clone();
         text.extend_from_slice(b"\nafter\n");
         check(&text, &[&longest, b"after"], 0);
-    }
-
-    #[test]
-    fn an_unfinished_line_waits_and_the_offset_stands_before_it() {
-        let mut lines = Lines::default();
-        let batch = lines.push(b"one\ntwo", 7);
-        assert_eq!(batch.lines().collect::<Vec<_>>(), [b"one"]);
-        assert_eq!(batch.end, 4);
-        let batch = lines.push(b"!\n", 9);
-        assert_eq!(batch.lines().collect::<Vec<_>>(), [b"two!"]);
-        assert_eq!(batch.end, 9);
     }
 }

@@ -1,4 +1,4 @@
-//! Keys and records as bytes.
+//! Keys, records and positions as bytes.
 //!
 //! A key is the address's octets behind their number, so that keys of one offender stand together, then
 //! the executable's name. A record is in postcard's format. A change of either raises the store's version.
@@ -11,6 +11,7 @@ use serde::{Deserialize, Serialize};
 use crate::config::{Enforcement, Executable};
 use crate::ledger::{AlertId, Ban, Key, Record};
 use crate::offender::Offender;
+use crate::source::{FileId, Position};
 use crate::time::{Expiry, Wall};
 
 /// Times are nanoseconds after the beginning of 1970 in UTC.
@@ -33,6 +34,37 @@ struct StoredBan<'a> {
     rule_id: u32,
     alert_id: &'a str,
     adopted: bool,
+}
+
+#[derive(Debug, Serialize, Deserialize)]
+struct StoredPosition<'a> {
+    device: u64,
+    inode: u64,
+    offset: u64,
+    before: &'a [u8],
+}
+
+pub(super) fn position_value(position: &Position) -> anyhow::Result<Vec<u8>> {
+    Ok(postcard::to_stdvec(&StoredPosition {
+        device: position.file.device,
+        inode: position.file.inode,
+        offset: position.offset,
+        before: &position.before,
+    })?)
+}
+
+pub(super) fn position(bytes: &[u8]) -> anyhow::Result<Position> {
+    let StoredPosition {
+        device,
+        inode,
+        offset,
+        before,
+    } = postcard::from_bytes(bytes).context("a position cannot be read")?;
+    Ok(Position {
+        file: FileId { device, inode },
+        offset,
+        before: before.to_vec(),
+    })
 }
 
 pub(super) fn key(key: &Key) -> Vec<u8> {

@@ -1,0 +1,76 @@
+//! How far a file has been read: what a restart needs to go on at the same byte.
+
+use std::fs::{File, Metadata};
+use std::io;
+use std::os::unix::fs::{FileExt as _, MetadataExt as _};
+
+/// Bytes before a position that are kept to know its file again.
+pub const FINGERPRINT: usize = 64;
+
+/// What tells one file from another of the same name, as long as neither is removed.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct FileId {
+    /// Device number.
+    pub device: u64,
+    /// Inode number; the file system gives it to another file when this one is removed.
+    pub inode: u64,
+}
+
+impl FileId {
+    pub(super) fn of(file: &Metadata) -> Self {
+        Self {
+            device: file.dev(),
+            inode: file.ino(),
+        }
+    }
+}
+
+/// A place in a file: everything before it has been handed on.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Position {
+    /// The file.
+    pub file: FileId,
+    /// Bytes before the place. It stands at the beginning of a line.
+    pub offset: u64,
+    /// The last of these bytes, at most [`FINGERPRINT`]: an inode number alone may have come to another file,
+    /// and a truncated file may have grown again.
+    pub before: Vec<u8>,
+}
+
+impl Position {
+    /// The place `offset` in an open file.
+    pub(super) fn at(file: &File, id: FileId, offset: u64) -> io::Result<Self> {
+        let length = offset.min(FINGERPRINT as u64);
+        let mut before = vec![0; usize::try_from(length).unwrap_or(FINGERPRINT)];
+        match file.read_exact_at(&mut before, offset - length) {
+            Ok(()) => {}
+            // Truncated since it was read: there is nothing to know it by, and it is too short.
+            Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => before.clear(),
+            Err(error) => return Err(error),
+        }
+        Ok(Self {
+            file: id,
+            offset,
+            before,
+        })
+    }
+
+    /// Whether the file is long enough and holds, just before the place, what it held when the place was taken.
+    pub(super) fn is_in(&self, file: &File) -> io::Result<bool> {
+        if file.metadata()?.len() < self.offset {
+            return Ok(false);
+        }
+        let length = self.before.len();
+        let mut there = vec![0; length];
+        match file.read_exact_at(&mut there, self.offset - length as u64) {
+            Ok(()) => Ok(there == self.before),
+            Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => Ok(false),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Whether this is the file of the place, or a copy of it.
+    pub(super) fn is_known_in(&self, file: &File, id: FileId) -> io::Result<bool> {
+        Ok((id == self.file || self.before.len() == FINGERPRINT) && self.is_in(file)?)
+    }
+}
