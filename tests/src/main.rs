@@ -1,4 +1,5 @@
 //! Behaviour tests.
 
+mod faults;
 mod packets;
 mod verdict;
