@@ -18,7 +18,7 @@ use tokio::net::unix::pipe;
 use tokio::sync::mpsc;
 
 use super::lines::{Batch, Cut, Lines};
-use super::position::{FileId, Position};
+use super::position::{As, FileId, Position};
 use super::rotated;
 
 /// Bytes that are read in one go.
@@ -96,24 +96,26 @@ impl Follower {
                 None => Ok(Start::NotThere),
             };
         };
-        if let Some(open) = &mut self.open {
-            // A copy of the file in a new place is the same file as far as its lines are concerned.
-            if position.is_known_in(&open.file, open.id)? {
+        // Whatever is the file itself comes before anything that is only like it.
+        for as_what in [As::Itself, As::Copy] {
+            if let Some(open) = &mut self.open
+                && position.is_known_in(&open.file, open.id, as_what)?
+            {
                 open.seek(position.offset)?;
                 return Ok(Start::AtPosition);
             }
-        }
-        for file in rotated::since(&self.path, position)? {
-            self.rotated.push_back(Open::new(file, None)?);
-        }
-        match self.rotated.front_mut() {
-            Some(first) => {
-                first.seek(position.offset)?;
-                Ok(Start::AtPosition)
+            for file in rotated::since(&self.path, position, as_what)? {
+                self.rotated.push_back(Open::new(file, None)?);
             }
-            None if self.open.is_some() => Ok(Start::PositionLost),
-            None => Ok(Start::NotThere),
+            if let Some(first) = self.rotated.front_mut() {
+                first.seek(position.offset)?;
+                return Ok(Start::AtPosition);
+            }
         }
+        Ok(match self.open {
+            Some(_) => Start::PositionLost,
+            None => Start::NotThere,
+        })
     }
 
     /// Where the next line to be read begins. Before anything of a file that is not there yet, it is the
@@ -226,7 +228,7 @@ impl Follower {
                 // The kernel has dropped the watch by itself when the file is gone.
                 let _ = inotify::remove_watch(&self.inotify, watch);
             }
-            for file in rotated::since(&self.path, &open.read_to)?
+            for file in rotated::since(&self.path, &open.read_to, As::Itself)?
                 .into_iter()
                 .skip(1)
             {

@@ -4,8 +4,9 @@ use std::fs::{File, Metadata};
 use std::io;
 use std::os::unix::fs::{FileExt as _, MetadataExt as _};
 
-/// Bytes before a position that are kept to know its file again.
-pub const FINGERPRINT: usize = 64;
+/// Bytes before a position that are kept to know its file again: enough to hold the number or the time of the
+/// last alert, as the ends of two lines are often the same.
+pub const FINGERPRINT: usize = 1024;
 
 /// What tells one file from another of the same name, as long as neither is removed.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -35,6 +36,15 @@ pub struct Position {
     /// The last of these bytes, at most [`FINGERPRINT`]: an inode number alone may have come to another file,
     /// and a truncated file may have grown again.
     pub before: Vec<u8>,
+}
+
+/// What a file may be to a place.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum As {
+    /// The file in which the place was taken.
+    Itself,
+    /// One with the same text: made before the file was truncated, or moved to another file system.
+    Copy,
 }
 
 impl Position {
@@ -69,8 +79,12 @@ impl Position {
         }
     }
 
-    /// Whether this is the file of the place, or a copy of it.
-    pub(super) fn is_known_in(&self, file: &File, id: FileId) -> io::Result<bool> {
-        Ok((id == self.file || self.before.len() == FINGERPRINT) && self.is_in(file)?)
+    /// Whether a file is that of the place. Only a full fingerprint tells a copy from a file that is alike.
+    pub(super) fn is_known_in(&self, file: &File, id: FileId, as_what: As) -> io::Result<bool> {
+        let asked_for = match as_what {
+            As::Itself => id == self.file,
+            As::Copy => id != self.file && self.before.len() == FINGERPRINT,
+        };
+        Ok(asked_for && self.is_in(file)?)
     }
 }

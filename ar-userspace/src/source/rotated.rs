@@ -7,7 +7,7 @@ use std::fs::{self, File};
 use std::io;
 use std::path::{Path, PathBuf};
 
-use super::position::{FileId, Position};
+use super::position::{As, FileId, Position};
 
 const MONTHS: [&str; 12] = [
     "Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec",
@@ -15,7 +15,7 @@ const MONTHS: [&str; 12] = [
 
 /// What has to be read before the present file, oldest first: the file of a position, and those that came
 /// between it and the present one. Empty when the file of the position is not there any more.
-pub(super) fn since(path: &Path, position: &Position) -> io::Result<Vec<File>> {
+pub(super) fn since(path: &Path, position: &Position, as_what: As) -> io::Result<Vec<File>> {
     let live = fs::metadata(path).ok().map(|there| FileId::of(&there));
     let mut files = Vec::new();
     for candidate in candidates(path)? {
@@ -38,8 +38,7 @@ pub(super) fn since(path: &Path, position: &Position) -> io::Result<Vec<File>> {
     });
     let mut first = None;
     for (place, (_, id, file)) in files.iter().enumerate() {
-        // A copy that was made before the file was truncated serves as well.
-        if first.is_none() && position.is_known_in(file, *id)? {
+        if first.is_none() && position.is_known_in(file, *id, as_what)? {
             first = Some(place);
         }
     }

@@ -5,7 +5,7 @@ use std::io::Write as _;
 use std::time::Duration;
 
 use super::*;
-use crate::source::QUEUE;
+use crate::source::{FINGERPRINT, QUEUE};
 
 struct Followed {
     path: PathBuf,
@@ -75,14 +75,13 @@ fn directory() -> tempfile::TempDir {
     tempfile::tempdir().unwrap()
 }
 
-/// Reads `one` of a fresh file and stops: what a daemon leaves that ended in order.
+/// Reads one line of a fresh file and stops: what a daemon leaves that ended in order.
 async fn stopped_after_one(directory: &Path) -> Option<Position> {
+    let one = "one ".repeat(FINGERPRINT / 4);
     let mut followed = Followed::start(directory);
     assert_eq!(followed.start, Start::NotThere);
-    followed.append("one, with a text that is long enough to be known by its last 64 bytes\n");
-    followed
-        .expect(&["one, with a text that is long enough to be known by its last 64 bytes"])
-        .await;
+    followed.append(&format!("{one}\n"));
+    followed.expect(&[&one]).await;
     followed.stop().await
 }
 
@@ -269,5 +268,26 @@ async fn a_position_whose_file_is_gone_leads_to_the_beginning() {
     let mut followed = Followed::start_at(directory.path(), position);
     assert_eq!(followed.start, Start::PositionLost);
     followed.expect(&["something else"]).await;
+    followed.stop().await;
+}
+
+/// Alerts of one kind end alike: what stands before the position must not be taken for what stands there
+/// in another file.
+#[tokio::test(flavor = "current_thread")]
+async fn files_that_are_alike_are_told_apart() {
+    let directory = directory();
+    let alerts = directory.path().join("alerts.json");
+    let same = format!("{}\n", "the same ".repeat(FINGERPRINT / 4));
+    append(&directory.path().join("alerts.json.2"), &same.repeat(3));
+    let mut followed = Followed::start(directory.path());
+    followed.append(&same);
+    followed.expect(&[same.trim_end_matches('\n')]).await;
+    let position = followed.stop().await;
+    append(&alerts, "two\n");
+    fs::rename(&alerts, directory.path().join("alerts.json.1")).unwrap();
+    append(&alerts, &same.repeat(2));
+    let mut followed = Followed::start_at(directory.path(), position);
+    let same = same.trim_end_matches('\n');
+    followed.expect(&["two", same, same]).await;
     followed.stop().await;
 }
