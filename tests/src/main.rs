@@ -1,4 +1,5 @@
 //! Behaviour tests.
 
+mod conformance;
 mod packets;
 mod verdict;

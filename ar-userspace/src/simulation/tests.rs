@@ -1,0 +1,1 @@
+//! The simulation beside the ledger itself.
