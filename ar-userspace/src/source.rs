@@ -6,7 +6,7 @@
 pub mod file;
 mod lines;
 
-pub use lines::{Batch, MAX_LINE};
+pub use lines::{Batch, Lines, MAX_LINE};
 
 /// Batches that may wait between a source and the daemon. With batches of at most
 /// [`file::CHUNK`] bytes this bounds the memory of the queue to about 4 MiB.

@@ -20,7 +20,7 @@ fn check(cases: &Value, expected: &str) {
         fs::write(directory.path().join("some.json"), file.to_string())?;
         Ok(vectors::run(directory.path()).to_string())
     };
-    assert_eq!(run().unwrap(), expected);
+    assert_eq!(run().expect("the file is written and run"), expected);
 }
 
 fn case(name: &str, kind: &str, alerts: Value, expect: Value) -> Value {

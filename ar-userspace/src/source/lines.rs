@@ -30,7 +30,7 @@ impl Batch {
 
 /// The cutter: bytes in, batches out.
 #[derive(Debug, Default)]
-pub(super) struct Lines {
+pub struct Lines {
     /// The unfinished last line, at most [`MAX_LINE`] bytes of it.
     partial: Vec<u8>,
     /// The line that is being read is too long: drop everything up to its end.
@@ -39,7 +39,7 @@ pub(super) struct Lines {
 
 impl Lines {
     /// Takes the next bytes of the file; `end` is the offset just after them.
-    pub(super) fn push(&mut self, mut bytes: &[u8], end: u64) -> Batch {
+    pub fn push(&mut self, mut bytes: &[u8], end: u64) -> Batch {
         let mut batch = Batch {
             end,
             ..Batch::default()
@@ -69,7 +69,7 @@ impl Lines {
     }
 
     /// The file has ended for good: hands on an unfinished last line as it is.
-    pub(super) fn finish(&mut self, end: u64) -> Batch {
+    pub fn finish(&mut self, end: u64) -> Batch {
         Batch {
             bytes: std::mem::take(&mut self.partial),
             skipped_long: u64::from(std::mem::take(&mut self.skipping)),
