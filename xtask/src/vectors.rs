@@ -2,10 +2,13 @@
 //!
 //! Here is only where they are looked for. What a case means is the runner's to know.
 
+use std::collections::BTreeSet;
 use std::env;
+use std::fs;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Result, bail};
+use serde_json::Value;
 
 use crate::shell;
 use crate::workspace::Workspace;
@@ -41,6 +44,23 @@ pub(crate) fn shared(ws: &Workspace) -> PathBuf {
     beside(&ws.root, env::var_os(SHARED).map(PathBuf::from))
 }
 
+/// Names of all cases of a directory; `None` when it or one of its files cannot be read.
+pub(crate) fn names(directory: &Path) -> Option<BTreeSet<String>> {
+    let mut names = BTreeSet::new();
+    for entry in fs::read_dir(directory).ok()? {
+        let path = entry.ok()?.path();
+        if path
+            .extension()
+            .is_some_and(|extension| extension == "json")
+        {
+            let file: Value = serde_json::from_slice(&fs::read(path).ok()?).ok()?;
+            let cases = file["cases"].as_array()?.iter();
+            names.extend(cases.filter_map(|case| Some(case["name"].as_str()?.to_owned())));
+        }
+    }
+    Some(names)
+}
+
 fn beside(root: &Path, named: Option<PathBuf>) -> PathBuf {
     let named = named.filter(|path| !path.as_os_str().is_empty());
     named.unwrap_or_else(|| root.with_file_name("shared"))
@@ -52,9 +72,9 @@ mod tests {
 
     #[test]
     fn shared_files_stand_beside_the_workspace_unless_told_otherwise() {
-        let root = Path::new("/home/dev/arfw");
-        assert_eq!(beside(root, None), Path::new("/home/dev/shared"));
-        assert_eq!(beside(root, Some("".into())), Path::new("/home/dev/shared"));
+        let root = Path::new("/src/arfw");
+        assert_eq!(beside(root, None), Path::new("/src/shared"));
+        assert_eq!(beside(root, Some("".into())), Path::new("/src/shared"));
         assert_eq!(beside(root, Some("/mnt/x".into())), Path::new("/mnt/x"));
     }
 }
