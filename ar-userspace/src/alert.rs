@@ -91,6 +91,23 @@ impl<'a> Alert<'a> {
     pub fn parse(line: &'a [u8]) -> Result<Self, Malformed> {
         fields::read(line)
     }
+
+    /// Reads one line even when its bytes are no text: what is invalid becomes U+FFFD, in `mended`.
+    ///
+    /// Bytes that an attacker puts into a log must not hide his alert. A line that is text is not copied.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`Alert::parse`], but for [`Malformed::NotUtf8`].
+    pub fn parse_lossy(line: &'a [u8], mended: &'a mut String) -> Result<Self, Malformed> {
+        match Self::parse(line) {
+            Err(Malformed::NotUtf8 { .. }) => {
+                *mended = String::from_utf8_lossy(line).into_owned();
+                Self::parse(mended.as_bytes())
+            }
+            read => read,
+        }
+    }
 }
 
 impl<'a> Group<'a> {

@@ -3,8 +3,10 @@
 //! What is a command's own stands in a file of its name. Only this module and those print.
 
 mod check;
+mod explain;
 mod list;
 mod output;
+mod replay;
 mod run;
 mod status;
 mod stop;
@@ -29,7 +31,7 @@ const ALERTS_JSON: &str = "/var/ossec/logs/alerts/alerts.json";
     version,
     about = "Active response for OSSEC and Wazuh, enforced in the kernel",
     after_help = "Exit status: 0 done, 1 failed, 2 wrong command line, 3 errors in the configuration, \
-                  4 the daemon does not run."
+                  4 the daemon does not run, 5 nothing fires (explain)."
 )]
 pub struct Arguments {
     /// Print JSON instead of text
@@ -49,6 +51,10 @@ enum Command {
         #[arg(default_value = OSSEC_CONF)]
         file: PathBuf,
     },
+    /// Show what each section of a configuration does with an alert, and why
+    Explain(explain::Arguments),
+    /// Run past alerts through a configuration in virtual time: who would have been banned, when, how long, by which rule
+    Replay(replay::Arguments),
     /// List who is banned: address, time left, packets dropped, rule
     List {
         #[command(flatten)]
@@ -149,6 +155,7 @@ enum Exit {
     // 2 is clap's, for a wrong command line.
     WrongConfiguration = 3,
     NotRunning = 4,
+    NothingFires = 5,
 }
 
 impl From<Exit> for ExitCode {
@@ -164,6 +171,8 @@ pub fn run(arguments: Arguments) -> ExitCode {
     let result = match arguments.command {
         Command::Run(arguments) => run::run(&arguments),
         Command::Check { file } => check::run(&file, json),
+        Command::Explain(arguments) => explain::run(&arguments, json),
+        Command::Replay(arguments) => replay::run(&arguments, json),
         Command::List { directories } => list::run(&directories, json),
         Command::Status { directories } => status::run(&directories, json),
         Command::Stop {

@@ -5,7 +5,7 @@
 
 pub mod instance;
 mod journal;
-mod surroundings;
+pub mod surroundings;
 pub mod view;
 
 use std::collections::BTreeMap;
@@ -18,7 +18,7 @@ use anyhow::Context as _;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::{mpsc, oneshot};
 
-use crate::alert::{Alert, Malformed};
+use crate::alert::Alert;
 use crate::clock::{self, Alarm};
 use crate::config::{Config, Enforcement, Executable};
 use crate::control::{self, Request, view::Counts};
@@ -285,8 +285,8 @@ impl Daemon {
 
     fn read(&mut self, batch: &Batch) {
         let now = clock::now();
-        self.counts.too_long += batch.skipped_long;
-        for line in batch.lines() {
+        self.counts.too_long += batch.cut.skipped_long;
+        for line in batch.cut.lines() {
             self.counts.lines += 1;
             self.read_line(line, now);
         }
@@ -295,12 +295,9 @@ impl Daemon {
     }
 
     fn read_line(&mut self, line: &[u8], now: Moment) {
-        match Alert::parse(line) {
+        let mut mended = String::new();
+        match Alert::parse_lossy(line, &mut mended) {
             Ok(alert) => self.judge(&alert, now),
-            // Bytes that an attacker put into a log must not hide his alert.
-            Err(Malformed::NotUtf8 { .. }) => {
-                self.read_line(String::from_utf8_lossy(line).as_bytes(), now);
-            }
             Err(malformed) => {
                 self.counts.malformed += 1;
                 self.journal.malformed(&malformed, now);

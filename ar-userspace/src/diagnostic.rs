@@ -2,7 +2,8 @@
 //!
 //! The parser returns these as values; [`render`] is the one place that turns them into
 //! `file:line:col` text, [`locate`] the one that turns them into records for machines, and nothing here
-//! prints. Text of the user is made visible with [`quote`] where it enters a message.
+//! prints. Text of the user is made visible with [`quote`] or [`visible`] where it enters
+//! a message.
 
 mod escape;
 mod excerpt;
@@ -12,7 +13,7 @@ mod render;
 
 use std::ops::Range;
 
-pub use self::escape::quote;
+pub use self::escape::{quote, visible};
 pub use self::lines::{Lines, Place};
 pub use self::record::{Located, LocatedRelated, locate};
 pub use self::render::render;

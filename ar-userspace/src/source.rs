@@ -8,7 +8,7 @@ mod lines;
 mod position;
 mod rotated;
 
-pub use lines::{Batch, MAX_LINE};
+pub use lines::{Batch, Cut, Lines, MAX_LINE};
 pub use position::{FINGERPRINT, FileId, Position};
 
 /// Batches that may wait between a source and the daemon. With batches of at most

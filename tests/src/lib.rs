@@ -1,3 +1,4 @@
-//! Support of the behaviour tests.
+//! Support of the behaviour tests, and the runner of the conformance vectors.
 
 pub mod support;
+pub mod vectors;

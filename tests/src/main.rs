@@ -1,5 +1,6 @@
 //! Behaviour tests.
 
+mod conformance;
 mod faults;
 mod packets;
 mod verdict;

@@ -8,8 +8,10 @@ mod setup;
 mod shell;
 mod test;
 mod tidy;
+mod vectors;
 mod workspace;
 
+use std::path::PathBuf;
 use std::process::ExitCode;
 
 use anyhow::Result;
@@ -47,6 +49,11 @@ enum Command {
         #[arg(last = true)]
         args: Vec<String>,
     },
+    /// Runs the conformance vectors, and says how many passed and how many failed
+    Vectors {
+        /// Directory of the *.json files [default: vectors in $ARFW_SHARED, else ../shared/vectors]
+        directory: Option<PathBuf>,
+    },
     /// Checks what the documents promise and a compiler cannot
     Tidy,
 }
@@ -68,6 +75,7 @@ fn dispatch(command: Command) -> Result<()> {
         Command::Build { release } => build::command(&ws, release).map(drop),
         Command::Run { args } => run::command(&ws, &args),
         Command::Test { args } => test::command(&ws, &args),
+        Command::Vectors { directory } => vectors::command(&ws, directory),
         Command::Tidy => tidy::command(&ws),
     }
 }

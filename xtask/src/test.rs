@@ -11,7 +11,7 @@ use rustix::thread::CapabilitySet;
 
 use crate::shell::{self, say};
 use crate::workspace::Workspace;
-use crate::{build, setup, tidy};
+use crate::{build, setup, tidy, vectors};
 
 /// A step: its name and what it does.
 type Step = (&'static str, fn(&Workspace, &[String]) -> Result<End>);
@@ -33,7 +33,7 @@ const UNIT: [&str; 6] = [
     "xtask",
 ];
 
-const STEPS: [Step; 9] = [
+const STEPS: [Step; 10] = [
     ("setup", |ws, _| setup::command(ws).map(passed)),
     ("format", |ws, _| cargo(ws, &["fmt", "--all", "--check"])),
     ("tidy", |ws, _| tidy::command(ws).map(passed)),
@@ -52,6 +52,7 @@ const STEPS: [Step; 9] = [
             &with_args(&[&["test"][..], &UNIT, &["--lib", "--bins"]].concat(), args),
         )
     }),
+    ("vectors", conformance),
     ("daemon", |ws, _| {
         build::daemon(ws, true).map(|_| End::Passed)
     }),
@@ -127,6 +128,16 @@ fn documents(ws: &Workspace, _: &[String]) -> Result<End> {
     let mut cargo = ws.cargo();
     cargo.env("RUSTDOCFLAGS", "--deny warnings");
     shell::run(cargo.args(["doc", "--workspace", "--no-deps"])).map(passed)
+}
+
+/// The vectors are not part of the repository.
+fn conformance(ws: &Workspace, _: &[String]) -> Result<End> {
+    let directory = vectors::default(ws);
+    if !directory.is_dir() {
+        let directory = directory.display();
+        return Ok(End::Skipped(format!("there is no directory {directory}")));
+    }
+    vectors::command(ws, Some(directory)).map(passed)
 }
 
 /// Tests that make namespaces, attach programs and start the daemon that was just built.

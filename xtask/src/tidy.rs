@@ -5,6 +5,7 @@
 
 mod architecture;
 mod code;
+mod conformance;
 mod documents;
 mod layers;
 mod names;
@@ -21,6 +22,7 @@ use anyhow::{Context, Result, bail};
 
 use self::code::Code;
 use crate::shell::say;
+use crate::vectors;
 use crate::workspace::Workspace;
 
 /// Something to mend, and where.
@@ -76,6 +78,7 @@ struct Tree {
 pub(crate) fn command(ws: &Workspace) -> Result<()> {
     let tree = read_tree(&ws.root)?;
     let mut findings = check(&tree);
+    findings.extend(check_conformance(&tree, &vectors::shared(ws)));
     findings.sort();
     findings.dedup();
     for finding in &findings {
@@ -146,6 +149,17 @@ fn check_architecture(tree: &Tree) -> Vec<Finding> {
         }
     }
     findings
+}
+
+/// `shared` is the directory of what several projects share; what is not there is not compared.
+fn check_conformance(tree: &Tree, shared: &Path) -> Vec<Finding> {
+    let sources = tree.sources.iter();
+    let tests = sources.flat_map(|source| names::tests_of(&source.code.all));
+    let shared = conformance::Shared {
+        specification: fs::read_to_string(shared.join("spec/active-response.md")).ok(),
+        vectors: vectors::names(&shared.join("vectors")),
+    };
+    conformance::check(text_of(tree, conformance::FILE), &tests.collect(), &shared)
 }
 
 fn text_of<'a>(tree: &'a Tree, path: &str) -> Option<&'a str> {

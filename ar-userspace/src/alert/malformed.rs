@@ -34,6 +34,46 @@ pub enum Malformed {
     },
 }
 
+impl Malformed {
+    /// One stable word, for counters and machine-readable output.
+    #[must_use]
+    pub fn word(&self) -> &'static str {
+        match self {
+            Self::Blank => "blank",
+            Self::NotUtf8 { .. } => "not_utf8",
+            Self::NotJson { reason, .. } => reason.word(),
+            Self::NotAnObject { .. } => "not_an_object",
+        }
+    }
+
+    /// Bytes of the line before the place that is wrong; 0 when it is the line as a whole.
+    #[must_use]
+    pub fn offset(&self) -> usize {
+        match self {
+            Self::NotUtf8 { offset } | Self::NotJson { offset, .. } => *offset,
+            Self::Blank | Self::NotAnObject { .. } => 0,
+        }
+    }
+}
+
+impl Syntax {
+    fn word(self) -> &'static str {
+        match self {
+            Self::Truncated => "truncated",
+            Self::ExpectedValue => "expected_value",
+            Self::ExpectedKey => "expected_key",
+            Self::ExpectedColon => "expected_colon",
+            Self::ExpectedCommaOrBrace | Self::ExpectedCommaOrBracket => "expected_comma",
+            Self::ControlCharacter => "control_character",
+            Self::Escape => "escape",
+            Self::Surrogate => "surrogate",
+            Self::Number => "number",
+            Self::NumberRange => "number_range",
+            Self::Trailing => "trailing",
+        }
+    }
+}
+
 /// What makes a text something other than JSON.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Syntax {

@@ -6,7 +6,7 @@ use std::path::Path;
 use anyhow::Context as _;
 
 use super::{Exit, output};
-use crate::config::{self, Reading};
+use crate::config::{self, Config, Reading};
 use crate::diagnostic::{self, Severity};
 
 pub(super) fn run(file: &Path, json: bool) -> anyhow::Result<Exit> {
@@ -31,6 +31,17 @@ pub(super) fn read(file: &Path) -> anyhow::Result<(String, Reading)> {
         .with_context(|| format!("cannot read the configuration `{}`", file.display()))?;
     let (text, reading) = config::read_bytes(&bytes);
     Ok((text.into_owned(), reading))
+}
+
+/// What a configuration means; `None` when it is refused, and then the reasons are on standard error.
+pub(super) fn load(file: &Path) -> anyhow::Result<Option<Config>> {
+    let (text, reading) = read(file)?;
+    if reading.config.is_none() {
+        let name = file.display().to_string();
+        output::error_text(&rendered(&reading, &name, &text));
+        output::error_text(&summary(&reading, &name));
+    }
+    Ok(reading.config)
 }
 
 /// Every diagnostic as text.

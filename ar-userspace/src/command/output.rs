@@ -14,6 +14,25 @@ pub(super) fn text(text: &str) -> anyhow::Result<()> {
     }
 }
 
+/// Where a long answer goes piece by piece.
+pub(super) fn stream() -> io::BufWriter<io::StdoutLock<'static>> {
+    io::BufWriter::with_capacity(1 << 16, io::stdout().lock())
+}
+
+/// What a command that streams ends with: a reader that has gone away is no error.
+pub(super) fn streamed<T>(ended: anyhow::Result<T>, gone: T) -> anyhow::Result<T> {
+    match ended {
+        Err(error)
+            if error
+                .downcast_ref::<io::Error>()
+                .is_some_and(|error| error.kind() == io::ErrorKind::BrokenPipe) =>
+        {
+            Ok(gone)
+        }
+        ended => ended,
+    }
+}
+
 /// Prints an answer as indented JSON.
 pub(super) fn json(answer: &impl Serialize) -> anyhow::Result<()> {
     text(&format!("{}\n", serde_json::to_string_pretty(answer)?))

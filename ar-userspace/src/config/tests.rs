@@ -4,7 +4,6 @@ mod fixtures;
 mod meaning;
 mod mistakes;
 mod properties;
-mod vectors;
 mod warnings;
 
 use super::{Config, Reading, read};

@@ -16,7 +16,7 @@ use crate::policy::{Guard, Reason};
 /// # Errors
 ///
 /// When the kernel does not tell the host's addresses. Routes and resolvers that cannot be read protect nobody.
-pub(super) fn guard() -> anyhow::Result<Guard> {
+pub fn guard() -> anyhow::Result<Guard> {
     let mut guard = Guard::default();
     for address in getifaddrs()
         .context("cannot list the host's addresses")?

@@ -27,7 +27,8 @@ pub fn quote(text: &str) -> String {
 }
 
 /// The whole of `text` with what is not safe made visible.
-pub(super) fn visible(text: &str) -> String {
+#[must_use]
+pub fn visible(text: &str) -> String {
     let mut shown = String::with_capacity(text.len());
     for c in text.chars() {
         push_visible(&mut shown, c);

@@ -243,7 +243,7 @@ proptest! {
             }
             Decision::Fired(offences) => {
                 let fired = |it: &Offence| (it.response, it.target.clone(), it.timeout);
-                let explained = |it: &&explain::Explanation| (it.response, it.target.clone(), it.timeout);
+                let explained = |it: &&explain::Explanation| (it.response, it.target.clone(), it.ladder.first().copied());
                 prop_assert_eq!(
                     offences.iter().map(fired).collect::<Vec<_>>(),
                     firing.iter().map(explained).collect::<Vec<_>>()

@@ -11,9 +11,10 @@ use super::groups::{OWN_LOG, joined, needle, occurs};
 use super::guard::Guard;
 use super::refusal::{Refusal, judge};
 use super::route::target;
-use super::{Target, asks_for_manager_by_number};
+use super::{Reason, Target, asks_for_manager_by_number};
 use crate::alert::Alert;
-use crate::config::{Config, Executable, Response, RulesGroup};
+use crate::config::{Config, Enforcement, Executable, Response, RulesGroup, WhiteListEntry};
+use crate::offender::{Offender, Special};
 
 /// Most rule numbers that a sentence lists.
 const LISTED_RULES: usize = 8;
@@ -29,14 +30,32 @@ pub struct Explanation {
     pub command: String,
     /// What the command runs.
     pub executable: Executable,
+    /// Whether the kernel stands in for it.
+    pub enforcement: Enforcement,
     /// Every criterion it has, with the answer.
     pub criteria: Vec<Criterion>,
     /// What comes of it.
     pub outcome: Outcome,
     /// Which hosts act when it fires.
     pub target: Target,
-    /// How long a first offence is banned when it fires; `None` for ever.
-    pub timeout: Option<Duration>,
+    /// How long the first, second, ... offence of a key is banned when it fires; the last one stays
+    /// (AR-TIME-5). Empty: for ever, and nothing is counted (AR-TIME-7).
+    pub ladder: Vec<Duration>,
+}
+
+/// Who an alert is about, and everything that speaks against a ban; `decide` stops at the first.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Suspect {
+    /// The address; `None` when the alert has none.
+    pub offender: Option<Offender>,
+    /// Its class, when it is nobody's own.
+    pub special: Option<Special>,
+    /// Why it must stay reachable.
+    pub protected: Option<Reason>,
+    /// The entry that spares it.
+    pub white_listed: Option<WhiteListEntry>,
+    /// The reason that holds for all responses; `None` when those that match may act.
+    pub refusal: Option<Refusal>,
 }
 
 /// One criterion of a section beside what the alert has.
@@ -103,13 +122,46 @@ pub fn explain(config: &Config, alert: &Alert<'_>, guard: &Guard) -> Vec<Explana
             line: response.line,
             command: response.command.clone(),
             executable: response.executable.clone(),
+            enforcement: response.enforcement,
             criteria,
             outcome,
             target: target(&response.location, alert.agent_id.as_deref()),
-            timeout: response.timeout,
+            ladder: ladder(response, config),
         }
     };
     config.responses.iter().map(explain_one).collect()
+}
+
+/// Looks at the offender by every check that there is, whether or not a response matches.
+#[must_use]
+pub fn suspect(config: &Config, alert: &Alert<'_>, guard: &Guard) -> Suspect {
+    let received = alert.offender.as_ref();
+    let offender = received.and_then(|received| received.text.parse::<Offender>().ok());
+    let white_listed = received
+        .zip(offender)
+        .and_then(|(received, offender)| config.white_list.covers(offender, &received.text));
+    Suspect {
+        offender,
+        special: offender.and_then(Offender::special),
+        protected: offender
+            .and_then(|offender| guard.reason(offender))
+            .cloned(),
+        white_listed: white_listed.cloned(),
+        refusal: judge(config, alert, guard).err(),
+    }
+}
+
+/// Whether an alert is from the product's own log, so that the loop guard looks at it (AR-MATCH-9).
+#[must_use]
+pub fn is_own_log(alert: &Alert<'_>) -> bool {
+    occurs(OWN_LOG, &joined(&alert.groups))
+}
+
+fn ladder(response: &Response, config: &Config) -> Vec<Duration> {
+    let first = response.timeout.into_iter();
+    first
+        .flat_map(|timeout| std::iter::once(timeout).chain(config.repeated_offenders.clone()))
+        .collect()
 }
 
 fn criteria(response: &Response, alert: &Alert<'_>, groups: &str) -> Vec<Criterion> {
@@ -148,7 +200,7 @@ fn outcome(response: &Response, alert: &Alert<'_>, criteria: &[Criterion]) -> Ou
     if !criteria.iter().any(Criterion::matches) {
         return Outcome::Unmatched;
     }
-    if occurs(OWN_LOG, &joined(&alert.groups)) && !names_own_log(response, alert) {
+    if is_own_log(alert) && !names_own_log(response, alert) {
         return Outcome::HeldByLoopGuard;
     }
     Outcome::Fires
@@ -164,7 +216,33 @@ fn names_own_log(response: &Response, alert: &Alert<'_>) -> bool {
     alert.rule_id.is_some_and(lists_rule) || response.rules_group.as_ref().is_some_and(names_group)
 }
 
+impl Outcome {
+    /// One stable word, for machine-readable output.
+    #[must_use]
+    pub fn word(&self) -> &'static str {
+        match self {
+            Self::Fires => "fires",
+            Self::Refused(_) => "refused",
+            Self::Unmatched => "unmatched",
+            Self::HeldByLoopGuard => "loop_guard",
+            Self::NoLevel => "no_level",
+            Self::NoCriterion => "no_criterion",
+            Self::AsksForManager => "asks_for_manager",
+        }
+    }
+}
+
 impl Criterion {
+    /// The element of the section.
+    #[must_use]
+    pub fn element(&self) -> &'static str {
+        match self {
+            Self::Level { .. } => "level",
+            Self::RulesGroup { .. } => "rules_group",
+            Self::RulesId { .. } => "rules_id",
+        }
+    }
+
     /// Whether it matches.
     #[must_use]
     pub fn matches(&self) -> bool {

@@ -159,7 +159,8 @@ impl Follower {
             let end = open.offset - self.lines.unfinished();
             open.read_to = Position::at(&open.file, open.id, end)?;
             if !cut.is_empty() {
-                return Ok(Some(cut.into_batch(open.read_to.clone())));
+                let position = open.read_to.clone();
+                return Ok(Some(Batch { cut, position }));
             }
         }
     }

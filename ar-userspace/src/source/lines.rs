@@ -5,49 +5,39 @@ use super::position::Position;
 /// Longest line that is taken, in bytes without its end. A longer one is skipped whole and counted.
 pub const MAX_LINE: usize = 1 << 20;
 
-/// Whole lines, in the order of the file.
-#[derive(Debug, Default, PartialEq, Eq)]
+/// Whole lines of one file, in their order.
+#[derive(Debug, PartialEq, Eq)]
 pub struct Batch {
-    bytes: Vec<u8>,
-    /// Lines over [`MAX_LINE`] that were skipped before or among these.
-    pub skipped_long: u64,
+    /// The lines.
+    pub cut: Cut,
     /// Where the next line begins: everything before it is in this batch or an earlier one.
     pub position: Position,
 }
 
-impl Batch {
+/// What the cutter makes of some bytes: whole lines.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub struct Cut {
+    bytes: Vec<u8>,
+    /// Lines over [`MAX_LINE`] that were skipped before or among these.
+    pub skipped_long: u64,
+}
+
+impl Cut {
     /// The lines, without their ends.
     pub fn lines(&self) -> impl Iterator<Item = &[u8]> {
         self.bytes
             .split_inclusive(|&byte| byte == b'\n')
             .map(|line| line.strip_suffix(b"\n").unwrap_or(line))
     }
-}
 
-/// What the cutter makes of some bytes.
-#[derive(Debug, Default, PartialEq, Eq)]
-pub(super) struct Cut {
-    bytes: Vec<u8>,
-    skipped_long: u64,
-}
-
-impl Cut {
     pub(super) fn is_empty(&self) -> bool {
         self.bytes.is_empty() && self.skipped_long == 0
-    }
-
-    pub(super) fn into_batch(self, position: Position) -> Batch {
-        Batch {
-            bytes: self.bytes,
-            skipped_long: self.skipped_long,
-            position,
-        }
     }
 }
 
 /// The cutter: bytes in, whole lines out.
 #[derive(Debug, Default)]
-pub(super) struct Lines {
+pub struct Lines {
     /// The unfinished last line, at most [`MAX_LINE`] bytes of it.
     partial: Vec<u8>,
     /// Bytes of the unfinished last line, kept or not.
@@ -58,7 +48,7 @@ pub(super) struct Lines {
 
 impl Lines {
     /// Takes the next bytes of the file.
-    pub(super) fn push(&mut self, mut bytes: &[u8]) -> Cut {
+    pub fn push(&mut self, mut bytes: &[u8]) -> Cut {
         let mut cut = Cut::default();
         if self.skipping {
             let Some(newline) = memchr::memchr(b'\n', bytes) else {
@@ -93,7 +83,7 @@ impl Lines {
     }
 
     /// The file has ended for good: hands on an unfinished last line as it is.
-    pub(super) fn finish(&mut self) -> Cut {
+    pub fn finish(&mut self) -> Cut {
         let lines = std::mem::take(self);
         Cut {
             bytes: lines.partial,
@@ -133,9 +123,8 @@ mod tests {
             let mut lines = Lines::default();
             let (mut seen, mut long) = (Vec::new(), 0);
             let mut take = |cut: Cut| {
-                let batch = cut.into_batch(Position::default());
-                seen.extend(batch.lines().map(<[u8]>::to_vec));
-                long += batch.skipped_long;
+                seen.extend(cut.lines().map(<[u8]>::to_vec));
+                long += cut.skipped_long;
             };
             for chunk in text.chunks(size) {
                 take(lines.push(chunk));

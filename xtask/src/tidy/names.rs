@@ -67,7 +67,7 @@ pub(crate) fn check(text: &str, tree: &Tree) -> Vec<Finding> {
 }
 
 /// The functions of masked source that are tests.
-fn tests_of(code: &str) -> Vec<&str> {
+pub(crate) fn tests_of(code: &str) -> Vec<&str> {
     let mut tests = Vec::new();
     let mut is_test = false;
     for line in code.lines().map(str::trim) {

@@ -49,7 +49,7 @@ impl Followed {
                 .expect("a batch within ten seconds")
                 .expect("the follower still runs");
             let line = |line: &[u8]| String::from_utf8(line.to_vec()).unwrap();
-            seen.extend(batch.lines().map(line));
+            seen.extend(batch.cut.lines().map(line));
             self.position = Some(batch.position);
         }
         assert_eq!(seen, lines);
