@@ -68,7 +68,12 @@ pub(crate) fn command(ws: &Workspace) -> Result<()> {
     let shown = Stage::set(&screen, &interrupt, &daemon, bpftool, &mut traces)
         .and_then(|mut stage| stage.play().and_then(|()| stage.strike()));
     if let Err(error) = &shown {
-        screen.tell("NOT SO", &format!("{error:#}"));
+        let part = if interrupt.check().is_ok() {
+            "NOT SO"
+        } else {
+            "end"
+        };
+        screen.tell(part, &format!("{error:#}"));
     }
     // First what went wrong on the stage, then what stayed on it.
     shown.and(traces.are_gone())?;
@@ -344,6 +349,7 @@ impl<'a> Stage<'a> {
         self.cast
             .v6
             .comes_back(self.screen, self.interrupt, written_v6)?;
+        self.interrupt.pause(GLANCE)?;
         self.cast.v4.look(self.screen, &self.scene, true)
     }
 
