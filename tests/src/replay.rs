@@ -45,7 +45,7 @@ const CONFIGURATION: Configuration = Configuration {
         },
         Section {
             command: "host-deny",
-            rules_group: " invalid_login,| | RECON | pci_dss_10.2.4,",
+            rules_group: " invalid_login,| | RECON | pci_dss_10.2.4,|ossec,",
             timeout: Some(5_400),
             ..NOTHING
         },
@@ -90,6 +90,7 @@ const CONFIGURATION: Configuration = Configuration {
             ..NOTHING
         },
         NOTHING,
+        // The only one that the product's own log fires, although another has a group of it.
         Section {
             rules_group: "active_response,",
             timeout: Some(10_800),
