@@ -12,10 +12,11 @@ mod replay;
 use std::env;
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::thread;
 
 use anyhow::{Context, Result, bail, ensure};
 use clap::{Args, ValueEnum};
-use serde_json::{Map, Value};
+use serde_json::{Map, Value, json};
 
 use crate::build;
 use crate::interrupt::Interrupt;
@@ -113,6 +114,7 @@ pub(crate) fn command(ws: &Workspace, arguments: &Arguments) -> Result<()> {
     let interrupt = Interrupt::listen()?;
     let which = arguments.which;
     let mut figures = Map::new();
+    figures.insert("machine".to_owned(), machine()?);
     if which.includes(Which::Latency) {
         figures.insert("latency".to_owned(), latency::measure(&daemon, &interrupt)?);
     }
@@ -137,6 +139,20 @@ pub(crate) fn command(ws: &Workspace, arguments: &Arguments) -> Result<()> {
         Some(path) => write(path, &figures.into()),
         None => Ok(()),
     }
+}
+
+/// What the figures depend on, told with them. Another's work counts: the load is that of the last minute.
+fn machine() -> Result<Value> {
+    let read = |path: &str| fs::read_to_string(path).with_context(|| format!("cannot read {path}"));
+    let kernel = read("/proc/sys/kernel/osrelease")?;
+    let load = read("/proc/loadavg")?;
+    let load = load.split_whitespace().next().unwrap_or("?");
+    let cpus = thread::available_parallelism().context("cannot count the CPUs")?;
+    say(format_args!(
+        "\nLinux {}, {cpus} CPUs, load {load}",
+        kernel.trim()
+    ));
+    Ok(json!({ "kernel": kernel.trim(), "cpus": cpus, "load": load }))
 }
 
 /// The directory of real alerts: ARFW_SHARED, else `shared` beside the workspace.

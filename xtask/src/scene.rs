@@ -9,6 +9,7 @@ use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::Duration;
 
 use anyhow::{Context, Result, bail, ensure};
 use rustix::process::{Pid, Signal, kill_process};
@@ -144,6 +145,21 @@ impl Scene {
     pub(crate) fn status(&self) -> Result<Value> {
         let text = shell::look_up(&mut self.command(&["status", "--json"]))?;
         serde_json::from_str(&text).context("cannot read what `arfw status` says")
+    }
+
+    /// Time that its threads have spent on a CPU, to the nanosecond.
+    pub(crate) fn cpu_time(&self) -> Result<Duration> {
+        let pid = self.pid().context("the daemon does not run")?;
+        let mut sum = Duration::ZERO;
+        for task in fs::read_dir(format!("/proc/{pid}/task"))? {
+            let path = task?.path().join("schedstat");
+            let text = fs::read_to_string(&path)
+                .with_context(|| format!("cannot read {}", path.display()))?;
+            let on_cpu = text.split_whitespace().next();
+            let on_cpu = on_cpu.and_then(|word| word.parse().ok());
+            sum += Duration::from_nanos(on_cpu.context("expected the time on a CPU first")?);
+        }
+        Ok(sum)
     }
 
     /// Ends the daemon by SIGTERM, in order: bans that stand go on standing.

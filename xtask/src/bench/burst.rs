@@ -26,7 +26,7 @@ pub(super) fn measure(daemon: &Path, interrupt: &Interrupt) -> Result<Value> {
         "\nburst: new offenders in one write -> the last one is dropped; {ROUNDS} rounds, milliseconds"
     ));
     say(
-        "  offenders    written     best   median    worst   after the write returned     best us each",
+        "  offenders    written     best   median    worst   after the write returned   CPU us each",
     );
     let sizes: Result<Vec<Value>> = SIZES
         .iter()
@@ -39,19 +39,20 @@ fn rounds(daemon: &Path, interrupt: &Interrupt, size: u16) -> Result<Value> {
     let mut from_start = Vec::new();
     let mut from_return = Vec::new();
     let mut write = Vec::new();
+    let mut cpu = Vec::new();
     for _ in 0..ROUNDS {
         let round = round(daemon, interrupt, size)?;
         from_start.push(round.dropped);
         from_return.push(round.dropped.saturating_sub(round.written));
         write.push(round.written);
+        cpu.push(round.cpu / u32::from(size));
     }
-    let [from_start, from_return, write] = [from_start, from_return, write]
+    let [from_start, from_return, write, cpu] = [from_start, from_return, write, cpu]
         .map(Times::new)
         .map(|times| times.context("nothing was measured"));
-    let (from_start, from_return, write) = (from_start?, from_return?, write?);
-    let each = from_start.best() / u32::from(size);
+    let (from_start, from_return, write, cpu) = (from_start?, from_return?, write?, cpu?);
     say(format_args!(
-        "  {size:>9}   {:>8.2} {:>8.2} {:>8.2} {:>8.2}   {:>8.2} {:>8.2} {:>6} {:>16.2}",
+        "  {size:>9}   {:>8.2} {:>8.2} {:>8.2} {:>8.2}   {:>8.2} {:>8.2} {:>6} {:>14.2}",
         ms(write.median()),
         ms(from_start.best()),
         ms(from_start.median()),
@@ -59,14 +60,14 @@ fn rounds(daemon: &Path, interrupt: &Interrupt, size: u16) -> Result<Value> {
         ms(from_return.best()),
         ms(from_return.median()),
         "",
-        each.as_secs_f64() * 1e6,
+        micros(cpu.median()),
     ));
     Ok(json!({
         "offenders": size,
         "write": write.json(),
         "from_start": from_start.json(),
         "from_return": from_return.json(),
-        "best_each_us": micros(each),
+        "cpu_each": cpu.json(),
     }))
 }
 
@@ -75,6 +76,8 @@ struct Round {
     written: Duration,
     /// From the start of the write to the last offender's first dropped packet.
     dropped: Duration,
+    /// What the daemon spent on it.
+    cpu: Duration,
 }
 
 fn round(daemon: &Path, interrupt: &Interrupt, size: u16) -> Result<Round> {
@@ -86,16 +89,19 @@ fn round(daemon: &Path, interrupt: &Interrupt, size: u16) -> Result<Round> {
         .map(|number| alert(super::BANNING_RULE, 10, &offender_v4(number).to_string()))
         .collect();
     let probe = Probe::open(&link, offender_v4(size))?;
+    let cpu = scene.cpu_time()?;
     let start = Instant::now();
     alerts.append(&lines).context("cannot append alerts")?;
     let written = start.elapsed();
     let cut = probe.until_dropped(interrupt)?;
+    let cpu = scene.cpu_time()? - cpu;
     let banned = scene.bans()?.len();
     ensure!(banned == usize::from(size), "{banned} of {size} are banned");
     scene.stop()?;
     Ok(Round {
         written,
         dropped: cut.first_dropped.saturating_duration_since(start),
+        cpu,
     })
 }
 

@@ -6,7 +6,7 @@
 
 use std::fs::{self, File};
 use std::io::Write;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result};
@@ -118,11 +118,7 @@ fn round(daemon: &Path, interrupt: &Interrupt, material: &Material, conf: &str) 
     scene.start(interrupt, &link.host, &["--enforcer", "dry-run"])?;
     let ready = scene.alerts().with_file_name("ready");
     material.write(&ready)?;
-    let tasks = PathBuf::from(format!(
-        "/proc/{}/task",
-        scene.pid().context("the daemon runs")?
-    ));
-    let before = cpu_time(&tasks)?;
+    let before = scene.cpu_time()?;
     let start = Instant::now();
     fs::rename(&ready, scene.alerts())?;
     let expected = material.lines * material.times();
@@ -134,7 +130,7 @@ fn round(daemon: &Path, interrupt: &Interrupt, material: &Material, conf: &str) 
         interrupt.pause(ASK_EVERY)?;
     };
     let took = start.elapsed();
-    let cpu = cpu_time(&tasks)? - before;
+    let cpu = scene.cpu_time()? - before;
     scene.stop()?;
     let count = |name: &str| status["counts"][name].as_u64().unwrap_or(0);
     Ok(Round {
@@ -143,20 +139,4 @@ fn round(daemon: &Path, interrupt: &Interrupt, material: &Material, conf: &str) 
         bans: count("bans"),
         moved: count("moved"),
     })
-}
-
-/// Time on a CPU of all threads of a process, to the nanosecond.
-fn cpu_time(tasks: &Path) -> Result<Duration> {
-    let mut sum = Duration::ZERO;
-    for task in fs::read_dir(tasks)? {
-        let path = task?.path().join("schedstat");
-        let text =
-            fs::read_to_string(&path).with_context(|| format!("cannot read {}", path.display()))?;
-        let on_cpu = text
-            .split_whitespace()
-            .next()
-            .and_then(|word| word.parse().ok());
-        sum += Duration::from_nanos(on_cpu.context("expected the time on a CPU first")?);
-    }
-    Ok(sum)
 }
