@@ -1,7 +1,9 @@
 //! Many new offenders in one write: when is the last of them dropped?
 //!
-//! The observer is a sender with the last offender's address, which costs the daemon nothing. The daemon performs
-//! bans in the order of their alerts, so the last one's drop is the end; afterwards `arfw list` has to show all.
+//! The observer is a sender with the last offender's address. It asks the daemon for nothing, but takes a CPU of its
+//! own, which on a busy machine is one that the daemon goes without; so the daemon's own time on a CPU is told as well.
+//! Bans are performed in the order of their alerts, so the last one's drop is the end; afterwards `arfw list` has to
+//! show all.
 
 use std::path::Path;
 use std::time::{Duration, Instant};
