@@ -4,3 +4,5 @@ pub mod alert;
 pub mod daemon;
 pub mod kernel;
 pub mod packet;
+pub mod pins;
+pub mod shared;

@@ -2,8 +2,12 @@
 
 #![forbid(unsafe_code)]
 
+mod bench;
 mod build;
+mod demo;
+mod interrupt;
 mod run;
+mod scene;
 mod setup;
 mod shell;
 mod test;
@@ -43,6 +47,10 @@ enum Command {
         #[arg(last = true)]
         args: Vec<String>,
     },
+    /// Shows it in half a minute: an attacker's namespace, real packets, a ban that begins, ends and grows; checks itself
+    Demo,
+    /// Measures the daemon: from an alert to the drop, bursts, and alerts a second
+    Bench(bench::Arguments),
     /// Does what CI does: format, lints, documents, tidy, unit tests, and behaviour tests on this kernel
     Test {
         /// Arguments of the test programs, such as part of a test's name
@@ -74,6 +82,8 @@ fn dispatch(command: Command) -> Result<()> {
         Command::Setup => setup::command(&ws),
         Command::Build { release } => build::command(&ws, release).map(drop),
         Command::Run { args } => run::command(&ws, &args),
+        Command::Demo => demo::command(&ws),
+        Command::Bench(arguments) => bench::command(&ws, &arguments),
         Command::Test { args } => test::command(&ws, &args),
         Command::Vectors { directory } => vectors::command(&ws, directory),
         Command::Tidy => tidy::command(&ws),

@@ -65,12 +65,22 @@ impl Xdp {
     /// # Errors
     ///
     /// When the binary holds no kernel program, the pins are another version's, the kernel refuses, or no
-    /// interface at all could be covered.
+    /// interface at all could be covered. Pins that this start has made are removed again.
     pub fn start(settings: &Settings) -> anyhow::Result<Self> {
         ensure!(
             !OBJECT.is_empty(),
             "this binary was built without the kernel program; build it by `cargo xtask build`"
         );
+        let adopts = settings.pin_dir.exists();
+        let started = Self::load_and_attach(settings);
+        if started.is_err() && !adopts {
+            // Why the start failed is what has to be told; nobody is banned by these pins.
+            let _ = release(&settings.pin_dir);
+        }
+        started
+    }
+
+    fn load_and_attach(settings: &Settings) -> anyhow::Result<Self> {
         bpffs::prepare(&settings.pin_dir)?;
         check_abi(&settings.pin_dir)?;
         let mut kernel = load(settings)?;

@@ -72,6 +72,18 @@ impl Home {
         self.directory.path().join("alerts.json")
     }
 
+    /// Directory of the control socket and the lock. It is the daemon's to make.
+    #[must_use]
+    pub fn run_dir(&self) -> PathBuf {
+        self.directory.path().join("run")
+    }
+
+    /// Directory of what is kept over restarts. It is the daemon's to make.
+    #[must_use]
+    pub fn state_dir(&self) -> PathBuf {
+        self.directory.path().join("state")
+    }
+
     /// Where pins stand.
     #[must_use]
     pub fn pin_dir(&self) -> &Path {
@@ -94,8 +106,8 @@ impl Home {
         let mut command = Command::new(binary());
         command
             .args(arguments)
-            .args(["--run-dir".as_ref(), self.directory.path()])
-            .args(["--state-dir".as_ref(), self.directory.path()])
+            .args(["--run-dir".as_ref(), self.run_dir().as_path()])
+            .args(["--state-dir".as_ref(), self.state_dir().as_path()])
             .args(["--pin-dir".as_ref(), self.pin_dir.as_path()]);
         command
     }
@@ -133,16 +145,31 @@ impl Home {
     ///
     /// When it ends before it is ready; what it said is told.
     pub fn start(&self, link: &Link, arguments: &[&str]) -> Result<Daemon> {
+        let mut command = self.run_command(&self.alerts(), INTERFACE);
+        command.args(arguments);
+        Daemon::start(link.host.spawn(&mut command)?)
+    }
+
+    /// Runs a daemon that does not get as far as being ready, and gives how it ended.
+    ///
+    /// # Errors
+    ///
+    /// When it cannot be started.
+    pub fn fail_to_start(&self, link: &Link, alerts: &Path, interface: &str) -> Result<Output> {
+        let mut command = self.run_command(alerts, interface);
+        Ok(link.host.spawn(&mut command)?.wait_with_output()?)
+    }
+
+    fn run_command(&self, alerts: &Path, interface: &str) -> Command {
         let mut command = self.command(&["run"]);
         command
             .args(["--config".as_ref(), self.config().as_path()])
-            .args(["--alerts".as_ref(), self.alerts().as_path()])
-            .args(["--interface", INTERFACE])
+            .args(["--alerts".as_ref(), alerts])
+            .args(["--interface", interface])
             .args(["--max-bans", "16384"])
-            .args(arguments)
             .stdin(Stdio::null())
             .stderr(Stdio::piped());
-        Daemon::start(link.host.spawn(&mut command)?)
+        command
     }
 }
 

@@ -1,0 +1,147 @@
+//! What a daemon has in the kernel, looked at from outside: its pinned maps, and the identities of what it loaded.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fs;
+use std::net::IpAddr;
+use std::path::Path;
+use std::process::Command;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context as _, Result, bail, ensure};
+use ar_ebpf::{AddrV4, AddrV6, Ban, map};
+use aya::maps::{HashMap, Map, MapData, MapInfo, loaded_maps};
+use aya::programs::links::{FdLink, PinnedLink};
+use aya::programs::{loaded_links, loaded_programs};
+use xtask::netns::{INTERFACE, Namespace};
+
+use super::daemon::PATIENCE;
+
+/// Everything in the pinned ban maps, whether or not it is over.
+///
+/// # Errors
+///
+/// When a map is not pinned there or cannot be read.
+pub fn bans(pin_dir: &Path) -> Result<BTreeMap<IpAddr, Ban>> {
+    let open = |name: &str| -> Result<Map> {
+        let pin = pin_dir.join(name.to_lowercase());
+        let data = MapData::from_pin(&pin).with_context(|| format!("opening {}", pin.display()))?;
+        Ok(Map::HashMap(data))
+    };
+    let mut all = BTreeMap::new();
+    for entry in HashMap::<_, AddrV4, Ban>::try_from(open(map::BANS_V4)?)?.iter() {
+        let (address, ban) = entry?;
+        all.insert(address.octets.into(), ban);
+    }
+    for entry in HashMap::<_, AddrV6, Ban>::try_from(open(map::BANS_V6)?)?.iter() {
+        let (address, ban) = entry?;
+        all.insert(address.octets.into(), ban);
+    }
+    Ok(all)
+}
+
+/// What one daemon has made in the kernel, by the kernel's own numbers, which are not used again soon.
+///
+/// So other daemons, which other tests run at the same time, do not disturb.
+#[derive(Debug)]
+pub struct Traces {
+    maps: BTreeSet<u32>,
+    programs: BTreeSet<u32>,
+    links: BTreeSet<u32>,
+}
+
+impl Traces {
+    /// Those of the daemon whose pins stand in `pin_dir`.
+    ///
+    /// # Errors
+    ///
+    /// When the kernel does not tell, or there is not at least one of each.
+    pub fn of(pin_dir: &Path) -> Result<Self> {
+        let mut maps = BTreeSet::new();
+        for name in map::ALL {
+            maps.insert(MapInfo::from_pin(pin_dir.join(name.to_lowercase()))?.id());
+        }
+        let (mut links, mut programs) = (BTreeSet::new(), BTreeSet::new());
+        for entry in fs::read_dir(pin_dir)? {
+            let path = entry?.path();
+            let name = path.file_name().unwrap_or_default().to_string_lossy();
+            if name.starts_with("xdp_") {
+                let link = FdLink::from(PinnedLink::from_pin(&path)?).info()?;
+                links.insert(link.id());
+                programs.insert(link.program_id());
+            }
+        }
+        ensure!(
+            !links.is_empty(),
+            "no link is pinned in {}",
+            pin_dir.display()
+        );
+        // One that ends between being listed and being looked at is somebody else's.
+        for program in loaded_programs().flatten() {
+            if programs.contains(&program.id()) {
+                // Also those that are not pinned: read-only data, for one.
+                maps.extend(program.map_ids()?.unwrap_or_default());
+            }
+        }
+        Ok(Self {
+            maps,
+            programs,
+            links,
+        })
+    }
+
+    /// Waits until the kernel has let go of all of it, which it does soon after the last user.
+    ///
+    /// # Errors
+    ///
+    /// When something stays.
+    pub fn are_gone(&self) -> Result<()> {
+        let start = Instant::now();
+        loop {
+            // While others make and end programs, listing may stumble over one that is half there.
+            let left = self.left();
+            if left.as_ref().is_ok_and(Vec::is_empty) {
+                return Ok(());
+            }
+            if start.elapsed() > PATIENCE {
+                bail!("in the kernel are left: {}", left?.join(", "));
+            }
+            std::thread::park_timeout(Duration::from_millis(5));
+        }
+    }
+
+    fn left(&self) -> Result<Vec<String>> {
+        let mut left = Vec::new();
+        for map in loaded_maps() {
+            let id = map?.id();
+            left.extend(self.maps.contains(&id).then(|| format!("map {id}")));
+        }
+        for program in loaded_programs() {
+            let id = program?.id();
+            left.extend(self.programs.contains(&id).then(|| format!("program {id}")));
+        }
+        for link in loaded_links() {
+            let id = link?.id();
+            left.extend(self.links.contains(&id).then(|| format!("link {id}")));
+        }
+        Ok(left)
+    }
+}
+
+/// Whether an XDP program is on the interface of a link's side.
+///
+/// # Errors
+///
+/// When `ip` does not tell.
+pub fn has_xdp(side: &Namespace) -> Result<bool> {
+    let mut ip = Command::new("ip");
+    ip.args(["-n", side.name(), "-json", "link", "show", INTERFACE]);
+    let output = ip.output().context("cannot start `ip`")?;
+    ensure!(
+        output.status.success(),
+        "{}",
+        String::from_utf8_lossy(&output.stderr)
+    );
+    let links: serde_json::Value = serde_json::from_slice(&output.stdout)?;
+    ensure!(links[0]["ifname"] == INTERFACE, "found {links}");
+    Ok(links[0].get("xdp").is_some())
+}

@@ -1,0 +1,173 @@
+//! `cargo xtask bench`: how fast the real daemon is on this machine, beside floors of the same run.
+//!
+//! Nothing here decides whether a test passes. Each measurement says what its clock includes.
+
+mod burst;
+mod figures;
+mod floor;
+mod latency;
+mod probe;
+mod replay;
+
+use std::env;
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::thread;
+
+use anyhow::{Context, Result, bail, ensure};
+use clap::{Args, ValueEnum};
+use serde_json::{Map, Value, json};
+
+use crate::build;
+use crate::interrupt::Interrupt;
+use crate::shell::{self, say};
+use crate::workspace::Workspace;
+
+/// What to measure, and where to put it.
+#[derive(Args)]
+pub(crate) struct Arguments {
+    /// What to measure
+    #[arg(value_enum, default_value_t)]
+    which: Which,
+    /// Also writes all figures to this file
+    #[arg(long, value_name = "FILE")]
+    json: Option<PathBuf>,
+}
+
+#[derive(Clone, Copy, Default, PartialEq, Eq, ValueEnum)]
+enum Which {
+    /// Everything below
+    #[default]
+    All,
+    /// From an alert to the first packet that is dropped
+    Latency,
+    /// A thousand and ten thousand offenders in one write
+    Burst,
+    /// A big file of alerts, without the kernel
+    Replay,
+}
+
+impl Which {
+    fn includes(self, one: Self) -> bool {
+        self == Self::All || self == one
+    }
+}
+
+/// The rule that [`BANNING`] bans for.
+const BANNING_RULE: u32 = 5763;
+
+/// Bans for one rule, a level, and a group.
+const BANNING: &str = "\
+<ossec_config>
+  <command>
+    <name>firewall-drop</name>
+    <executable>firewall-drop</executable>
+    <timeout_allowed>yes</timeout_allowed>
+  </command>
+  <active-response>
+    <command>firewall-drop</command>
+    <location>local</location>
+    <rules_id>5763,5712,5551</rules_id>
+    <timeout>86400</timeout>
+  </active-response>
+  <active-response>
+    <command>firewall-drop</command>
+    <location>local</location>
+    <level>12</level>
+    <rules_group>sql_injection,|recon,</rules_group>
+    <timeout>86400</timeout>
+  </active-response>
+</ossec_config>
+";
+
+/// The same kinds of criteria, none of which an alert of the sample data has.
+const SILENT: &str = "\
+<ossec_config>
+  <command>
+    <name>firewall-drop</name>
+    <executable>firewall-drop</executable>
+    <timeout_allowed>yes</timeout_allowed>
+  </command>
+  <active-response>
+    <command>firewall-drop</command>
+    <location>local</location>
+    <rules_id>999001,999002,999003</rules_id>
+    <timeout>86400</timeout>
+  </active-response>
+  <active-response>
+    <command>firewall-drop</command>
+    <location>local</location>
+    <level>16</level>
+    <rules_group>never_seen,|nor_this,</rules_group>
+    <timeout>86400</timeout>
+  </active-response>
+</ossec_config>
+";
+
+/// Builds what is missing, and measures.
+pub(crate) fn command(ws: &Workspace, arguments: &Arguments) -> Result<()> {
+    ensure!(
+        shell::is_root(),
+        "measuring makes network namespaces and loads a program into the kernel: run it as root"
+    );
+    let daemon = build::command(ws, true)?;
+    let interrupt = Interrupt::listen()?;
+    let which = arguments.which;
+    let mut figures = Map::new();
+    figures.insert("machine".to_owned(), machine()?);
+    if which.includes(Which::Latency) {
+        figures.insert("latency".to_owned(), latency::measure(&daemon, &interrupt)?);
+    }
+    if which.includes(Which::Burst) {
+        figures.insert("burst".to_owned(), burst::measure(&daemon, &interrupt)?);
+    }
+    if which.includes(Which::Replay) {
+        let alerts = shared(ws).join("data/ossec-alerts.json");
+        match alerts.exists() {
+            true => {
+                let material = replay::Material::read(&alerts)?;
+                let replayed = replay::measure(&daemon, &interrupt, &material)?;
+                figures.insert("replay".to_owned(), replayed);
+            }
+            false if which == Which::All => {
+                say(format_args!("\nreplay: SKIPPED, {}", absent(&alerts)));
+            }
+            false => bail!("{}", absent(&alerts)),
+        }
+    }
+    match &arguments.json {
+        Some(path) => write(path, &figures.into()),
+        None => Ok(()),
+    }
+}
+
+/// What the figures depend on, told with them. Another's work counts: the load is that of the last minute.
+fn machine() -> Result<Value> {
+    let read = |path: &str| fs::read_to_string(path).with_context(|| format!("cannot read {path}"));
+    let kernel = read("/proc/sys/kernel/osrelease")?;
+    let load = read("/proc/loadavg")?;
+    let load = load.split_whitespace().next().unwrap_or("?");
+    let cpus = thread::available_parallelism().context("cannot count the CPUs")?;
+    say(format_args!(
+        "\nLinux {}, {cpus} CPUs, load {load}",
+        kernel.trim()
+    ));
+    Ok(json!({ "kernel": kernel.trim(), "cpus": cpus, "load": load }))
+}
+
+/// The directory of real alerts: ARFW_SHARED, else `shared` beside the workspace.
+fn shared(ws: &Workspace) -> PathBuf {
+    env::var_os("ARFW_SHARED").map_or_else(|| ws.root.join("../shared"), PathBuf::from)
+}
+
+fn absent(alerts: &Path) -> String {
+    format!(
+        "there is no {}; ARFW_SHARED says where the shared data is",
+        alerts.display()
+    )
+}
+
+fn write(path: &Path, figures: &Value) -> Result<()> {
+    let text = serde_json::to_string_pretty(figures)?;
+    fs::write(path, text + "\n").with_context(|| format!("cannot write {}", path.display()))
+}
