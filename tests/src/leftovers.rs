@@ -47,7 +47,7 @@ impl Running {
         Ok(Self {
             link,
             home,
-            mut daemon,
+            daemon,
             traces,
         })
     }
