@@ -38,7 +38,7 @@ impl Running {
     fn start(arguments: &[&str]) -> Result<Self> {
         let link = Link::new()?;
         let home = Home::new(CONF)?;
-        let mut daemon = home.start(&link, arguments)?;
+        let daemon = home.start(&link, arguments)?;
         let traces = Traces::of(home.pin_dir())?;
         ensure!(
             has_xdp(&link.host)?,
