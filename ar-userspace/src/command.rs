@@ -3,6 +3,7 @@
 //! What is a command's own stands in a file of its name. Only this module and those print.
 
 mod check;
+mod executables;
 mod list;
 mod output;
 mod run;
@@ -48,6 +49,8 @@ enum Command {
         /// The configuration
         #[arg(default_value = OSSEC_CONF)]
         file: PathBuf,
+        #[command(flatten)]
+        executables: executables::Executables,
     },
     /// List who is banned: address, time left, packets dropped, rule
     List {
@@ -115,6 +118,10 @@ struct RunArguments {
     #[arg(long, value_enum, default_value_t)]
     on_stop: OnStop,
     #[command(flatten)]
+    executables: executables::Executables,
+    #[command(flatten)]
+    runs: executables::Runs,
+    #[command(flatten)]
     directories: Directories,
 }
 
@@ -160,7 +167,7 @@ pub fn run(arguments: Arguments) -> ExitCode {
     let json = arguments.json;
     let result = match arguments.command {
         Command::Run(arguments) => run::run(&arguments),
-        Command::Check { file } => check::run(&file, json),
+        Command::Check { file, executables } => check::run(&file, &executables, json),
         Command::List { directories } => list::run(&directories, json),
         Command::Status { directories } => status::run(&directories, json),
         Command::Stop {

@@ -5,6 +5,8 @@
 
 pub mod instance;
 mod journal;
+mod programs;
+mod responses;
 mod surroundings;
 pub mod view;
 
@@ -18,17 +20,21 @@ use tokio::sync::{mpsc, oneshot};
 
 use crate::alert::{Alert, Malformed};
 use crate::clock::{self, Alarm};
-use crate::config::{Config, Enforcement, Executable};
+use crate::config::{Config, Enforcement};
 use crate::control::{self, Request, view::Counts};
+use crate::enforcer::exec::{self, Programs, Report};
 use crate::enforcer::{Enforcer, Leave};
 use crate::ledger::{self, Action, Adoption, Effect, Key, Ledger, Limits, OnStop, Ruling};
 use crate::policy::{Decision, Guard, Offence, Policy, Target};
+use crate::responses_log::{Lines, ResponsesLog};
 use crate::source::{self, Batch, file::Follower};
 use crate::time::Moment;
 use instance::Instance;
 use journal::Journal;
+use programs::Fired;
+use responses::Responses;
 
-/// The key that a ban found in the kernel is given: the kernel knows no executable.
+/// The name that a ban found in the kernel is given where the settings name none: the kernel knows no executable.
 const ADOPTED_AS: &str = "firewall-drop";
 
 /// What the daemon is started with. Nothing of it has been touched yet.
@@ -44,6 +50,14 @@ pub struct Settings {
     pub run_dir: PathBuf,
     /// Whether a stop lets everyone go.
     pub release_on_stop: bool,
+    /// Executables that the kernel stands in for.
+    pub kernel_executables: Vec<String>,
+    /// How the others are run.
+    pub programs: exec::Settings,
+    /// Where active responses are logged in Wazuh's form; nowhere without it.
+    pub responses_log: Option<PathBuf>,
+    /// Whether executables are logged there too, and not only the kernel's bans.
+    pub log_programs: bool,
 }
 
 /// Runs until it is told to stop. Must be called within a current-thread runtime with I/O.
@@ -64,8 +78,10 @@ pub async fn run(
     let follower = Follower::at_end(&settings.alerts)
         .with_context(|| format!("cannot follow `{}`", settings.alerts.display()))?;
     let alerts_found = follower.is_open();
+    let log = responses::open(settings.responses_log.as_deref())?;
     let (enforcer, limits) = enforcer()?;
-    let mut daemon = Daemon::new(settings, enforcer, limits, alerts_found)?;
+    let lines = log.as_ref().and_then(ResponsesLog::lines);
+    let (mut daemon, mut reports) = Daemon::new(settings, enforcer, limits, alerts_found, lines)?;
     daemon.adopt()?;
 
     let (batch_sender, mut batches) = mpsc::channel(source::QUEUE);
@@ -90,6 +106,7 @@ pub async fn run(
                 Event::DeadlineReached
             }
             Some(request) = requests.recv() => Event::Asked(request),
+            Some(report) = reports.recv() => Event::Outcome(report),
             Some(batch) = batches.recv() => Event::Records(batch),
             ended = &mut follow => Event::SourceEnded(ended.map_err(io::Error::other).flatten()),
         };
@@ -97,6 +114,7 @@ pub async fn run(
             Event::Records(batch) => daemon.read(&batch),
             Event::DeadlineReached => daemon.let_go(),
             Event::Asked(request) => daemon.answer(request),
+            Event::Outcome(report) => daemon.hear(report),
             Event::SourceEnded(ended) => {
                 break ended.with_context(|| {
                     format!(
@@ -116,6 +134,7 @@ pub async fn run(
     server.abort();
     // Somebody may have removed it; it is of no use to anyone any more.
     let _ = std::fs::remove_file(&socket);
+    daemon.stop_programs(&mut reports).await;
     let closed = daemon.close();
     drop(instance);
     ended.and(closed)
@@ -130,6 +149,8 @@ enum Event {
     DeadlineReached,
     /// Somebody asks at the control socket.
     Asked(Request),
+    /// An executable says what it is about, or has ended.
+    Outcome(Report),
     /// The file cannot be followed any longer.
     SourceEnded(io::Result<()>),
     /// A signal asks for an orderly stop.
@@ -142,6 +163,9 @@ struct Daemon {
     guard: Guard,
     ledger: Ledger,
     enforcer: Box<dyn Enforcer>,
+    programs: Programs,
+    fired: Fired,
+    responses: Responses,
     limits: Limits,
     alarm: Alarm,
     counts: Counts,
@@ -156,13 +180,21 @@ impl Daemon {
         enforcer: Box<dyn Enforcer>,
         limits: Limits,
         alerts_found: bool,
-    ) -> anyhow::Result<Self> {
+        lines: Option<Lines>,
+    ) -> anyhow::Result<(Self, mpsc::Receiver<Report>)> {
         let ledger = Ledger::new(ledger::Settings {
             repeated_offenders: settings.config.repeated_offenders.clone(),
             limits,
             ..ledger::Settings::default()
         });
-        Ok(Self {
+        let node = surroundings::node();
+        let for_programs = lines.clone().filter(|_| settings.log_programs);
+        let (programs, reports) =
+            Programs::new(settings.programs.clone(), node.clone(), for_programs);
+        let daemon = Self {
+            programs,
+            fired: Fired::new(&settings.config),
+            responses: Responses::new(lines, node),
             policy: Policy::new(Arc::new(settings.config.clone())),
             guard: surroundings::guard()?,
             ledger,
@@ -174,7 +206,8 @@ impl Daemon {
             started: clock::now(),
             settings,
             alerts_found,
-        })
+        };
+        Ok((daemon, reports))
     }
 
     /// Takes over what an earlier daemon left in the kernel (AR-IMP-2).
@@ -184,7 +217,7 @@ impl Daemon {
         for ban in &found {
             let key = Key {
                 offender: ban.offender,
-                executable: Executable::new(ADOPTED_AS),
+                executable: self.adopted_as(),
             };
             let adoption = Adoption {
                 key,
@@ -195,6 +228,8 @@ impl Daemon {
             self.ledger.apply(ledger::Event::Adopt(adoption), now);
         }
         self.perform(now);
+        self.programs
+            .recall(self.ledger.bans(now), &self.settings.config);
         self.journal.adopted(found.len());
         Ok(())
     }
@@ -211,7 +246,7 @@ impl Daemon {
 
     fn read_line(&mut self, line: &[u8], now: Moment) {
         match Alert::parse(line) {
-            Ok(alert) => self.judge(&alert, now),
+            Ok(alert) => self.judge(&alert, line, now),
             // Bytes that an attacker put into a log must not hide his alert.
             Err(Malformed::NotUtf8 { .. }) => {
                 self.read_line(String::from_utf8_lossy(line).as_bytes(), now);
@@ -223,7 +258,7 @@ impl Daemon {
         }
     }
 
-    fn judge(&mut self, alert: &Alert<'_>, now: Moment) {
+    fn judge(&mut self, alert: &Alert<'_>, line: &[u8], now: Moment) {
         match self.policy.decide(alert, &self.guard) {
             Decision::Unmatched => {}
             Decision::Refused { refusal, .. } => {
@@ -234,26 +269,33 @@ impl Daemon {
             Decision::Fired(offences) => {
                 self.counts.matched += 1;
                 for offence in offences {
-                    self.offend(offence, now);
+                    self.offend(offence, alert, line, now);
                 }
             }
         }
     }
 
-    fn offend(&mut self, offence: Offence, now: Moment) {
+    fn offend(&mut self, offence: Offence, alert: &Alert<'_>, line: &[u8], now: Moment) {
         if offence.target != Target::Server {
             self.counts.elsewhere += 1;
             self.journal.elsewhere(&offence);
-        } else if offence.enforcement != Enforcement::Kernel {
-            self.counts.unsupported += 1;
-            self.journal.unsupported(&offence);
+        } else if offence.enforcement == Enforcement::Program {
+            let call = self.fired.call(&offence, alert, line);
+            self.fire(offence, call, now);
         } else {
             let told = self.journal.offence(&offence);
+            let call = self
+                .responses
+                .is_on()
+                .then(|| self.fired.call(&offence, alert, line));
             let ruling = self
                 .ledger
                 .apply(ledger::Event::Offence { offence, at: now }, now);
             if let Ruling::Refused { .. } = ruling {
                 self.counts.over_limit += 1;
+            }
+            if let (Some(call), Ruling::Banned { .. } | Ruling::Moved { .. }) = (call, ruling) {
+                self.responses.ruled(told.key().clone(), call);
             }
             self.journal.ruled(told, ruling);
         }
@@ -268,14 +310,32 @@ impl Daemon {
     /// Performs what the ledger wants, and tells it what failed.
     fn perform(&mut self, now: Moment) {
         loop {
+            self.perform_effects(now);
+            self.programs.flush();
+            if !self.take_outcomes(now) {
+                break;
+            }
+        }
+        self.journal.flush(now);
+    }
+
+    fn perform_effects(&mut self, now: Moment) {
+        loop {
             let effects: Vec<Effect> = std::iter::from_fn(|| self.ledger.next_effect()).collect();
             if effects.is_empty() {
                 break;
             }
+            let is_program = |effect: &Effect| effect.enforcement == Enforcement::Program;
+            let (programs, effects): (Vec<_>, Vec<_>) = effects.into_iter().partition(is_program);
+            for effect in programs {
+                self.programs.perform(effect);
+            }
             let failures = self.enforcer.perform(&effects, clock::kernel_clock());
             let mut failures = failures.into_iter().peekable();
             for (index, effect) in effects.into_iter().enumerate() {
-                match failures.next_if(|failure| failure.effect == index) {
+                let failure = failures.next_if(|failure| failure.effect == index);
+                self.responses.performed(&effect, failure.is_none());
+                match failure {
                     Some(failure) => {
                         self.counts.failed += 1;
                         self.journal.failed(&effect, &failure.cause);
@@ -288,7 +348,6 @@ impl Daemon {
                 }
             }
         }
-        self.journal.flush(now);
     }
 
     fn count(&mut self, effect: &Effect) {

@@ -5,12 +5,13 @@ use std::path::Path;
 
 use anyhow::Context as _;
 
+use super::executables::Executables;
 use super::{Exit, output};
 use crate::config::{self, Reading};
 use crate::diagnostic::{self, Severity};
 
-pub(super) fn run(file: &Path, json: bool) -> anyhow::Result<Exit> {
-    let (text, reading) = read(file)?;
+pub(super) fn run(file: &Path, executables: &Executables, json: bool) -> anyhow::Result<Exit> {
+    let (text, reading) = read(file, executables)?;
     let name = file.display().to_string();
     if json {
         output::json(&diagnostic::locate(&reading.diagnostics, &name, &text))?;
@@ -26,11 +27,11 @@ pub(super) fn run(file: &Path, json: bool) -> anyhow::Result<Exit> {
 }
 
 /// The text of a configuration and what came of reading it.
-pub(super) fn read(file: &Path) -> anyhow::Result<(String, Reading)> {
+pub(super) fn read(file: &Path, executables: &Executables) -> anyhow::Result<(String, Reading)> {
     let bytes = fs::read(file)
         .with_context(|| format!("cannot read the configuration `{}`", file.display()))?;
     let (text, reading) = config::read_bytes(&bytes);
-    Ok((text.into_owned(), reading))
+    Ok((text.into_owned(), executables.apply(reading)))
 }
 
 /// Every diagnostic as text.
