@@ -1,4 +1,5 @@
 //! Behaviour tests.
 
+mod executables;
 mod packets;
 mod verdict;
