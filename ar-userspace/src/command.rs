@@ -3,6 +3,7 @@
 //! What is a command's own stands in a file of its name. Only this module and those print.
 
 mod check;
+mod executables;
 mod explain;
 mod list;
 mod output;
@@ -50,6 +51,8 @@ enum Command {
         /// The configuration
         #[arg(default_value = OSSEC_CONF)]
         file: PathBuf,
+        #[command(flatten)]
+        executables: executables::Executables,
     },
     /// Show what each section of a configuration does with an alert, and why
     Explain(explain::Arguments),
@@ -124,6 +127,10 @@ struct RunArguments {
     #[arg(long, value_enum, default_value_t)]
     on_stop: OnStop,
     #[command(flatten)]
+    executables: executables::Executables,
+    #[command(flatten)]
+    runs: executables::Runs,
+    #[command(flatten)]
     directories: Directories,
 }
 
@@ -170,7 +177,7 @@ pub fn run(arguments: Arguments) -> ExitCode {
     let json = arguments.json;
     let result = match arguments.command {
         Command::Run(arguments) => run::run(&arguments),
-        Command::Check { file } => check::run(&file, json),
+        Command::Check { file, executables } => check::run(&file, &executables, json),
         Command::Explain(arguments) => explain::run(&arguments, json),
         Command::Replay(arguments) => replay::run(&arguments, json),
         Command::List { directories } => list::run(&directories, json),

@@ -5,10 +5,13 @@
 
 pub mod instance;
 mod journal;
+mod perform;
+mod programs;
+mod reconcile;
+mod responses;
 pub mod surroundings;
 pub mod view;
 
-use std::collections::BTreeMap;
 use std::io;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -20,22 +23,23 @@ use tokio::sync::{mpsc, oneshot};
 
 use crate::alert::Alert;
 use crate::clock::{self, Alarm};
-use crate::config::{Config, Enforcement, Executable};
+use crate::config::{Config, Enforcement};
 use crate::control::{self, Request, view::Counts};
-use crate::enforcer::{Enforcer, Failure, Hold, Leave};
-use crate::ledger::{
-    self, Action, Adoption, Effect, Key, Ledger, Limits, OnStop, Record, Ruling, Standing,
-};
-use crate::offender::Offender;
+use crate::enforcer::exec::{self, Programs, Report};
+use crate::enforcer::{Enforcer, Leave};
+use crate::ledger::{self, Ledger, Limits, Record, Ruling};
 use crate::policy::{Decision, Guard, Offence, Policy, Target};
+use crate::responses_log::{Lines, ResponsesLog};
 use crate::source::file::Follower;
-use crate::source::{self, Batch, Position};
+use crate::source::{self, Batch};
 use crate::store::Store;
-use crate::time::{Expiry, Moment, Wall};
+use crate::time::{Moment, Wall};
 use instance::Instance;
-use journal::{Drift, Journal};
+use journal::Journal;
+use programs::Fired;
+use responses::Responses;
 
-/// The key that a ban found in the kernel is given: the kernel knows no executable.
+/// The name that a ban found in the kernel is given where the settings name none: the kernel knows no executable.
 const ADOPTED_AS: &str = "firewall-drop";
 
 /// How long clients of the control socket may take for their last answers when the daemon stops.
@@ -56,6 +60,14 @@ pub struct Settings {
     pub state_dir: PathBuf,
     /// Whether a stop lets everyone go.
     pub release_on_stop: bool,
+    /// Executables that the kernel stands in for.
+    pub kernel_executables: Vec<String>,
+    /// How the others are run.
+    pub programs: exec::Settings,
+    /// Where active responses are logged in Wazuh's form; nowhere without it.
+    pub responses_log: Option<PathBuf>,
+    /// Whether executables are logged there too, and not only the kernel's bans.
+    pub log_programs: bool,
 }
 
 /// Runs until it is told to stop. Must be called within a current-thread runtime with I/O.
@@ -76,8 +88,11 @@ pub async fn run(
     // Before the enforcer, so that alerts which are written while it starts are read.
     let (follower, start) = Follower::start(&settings.alerts, held.positions.get(&settings.alerts))
         .with_context(|| format!("cannot follow `{}`", settings.alerts.display()))?;
+    let log = responses::open(settings.responses_log.as_deref())?;
     let (enforcer, limits) = enforcer()?;
-    let mut daemon = Daemon::new(settings, store, held.records, enforcer, limits)?;
+    let lines = log.as_ref().and_then(ResponsesLog::lines);
+    let (mut daemon, mut reports) =
+        Daemon::new(settings, store, held.records, enforcer, limits, lines)?;
     daemon.reconcile()?;
     // So that the next start knows what was there when this one began.
     daemon.save(Some(follower.position()));
@@ -108,12 +123,17 @@ pub async fn run(
                 Event::DeadlineReached
             }
             Some(request) = requests.recv() => Event::Asked(request),
+            Some(report) = reports.recv() => Event::Outcome(report),
             Some(batch) = batches.recv() => Event::Records(batch),
             ended = &mut follow => Event::SourceEnded(ended.map_err(io::Error::other).flatten()),
         };
         match event {
             Event::Records(batch) => daemon.read(&batch),
             Event::DeadlineReached => daemon.let_go(),
+            Event::Outcome(report) => {
+                daemon.hear(report);
+                daemon.save(None);
+            }
             Event::SourceEnded(ended) => {
                 break ended.with_context(|| {
                     format!(
@@ -146,6 +166,7 @@ pub async fn run(
     server.abort();
     // Somebody may have removed it; it is of no use to anyone any more.
     let _ = std::fs::remove_file(&socket);
+    daemon.stop_programs(&mut reports).await;
     let closed = daemon.close();
     drop(instance);
     ended.and(closed)
@@ -160,6 +181,8 @@ enum Event {
     DeadlineReached,
     /// Somebody asks at the control socket.
     Asked(Request),
+    /// An executable says what it is about, or has ended.
+    Outcome(Report),
     /// The file cannot be followed any longer.
     SourceEnded(io::Result<()>),
     /// A signal asks for an orderly stop.
@@ -173,6 +196,9 @@ struct Daemon {
     ledger: Ledger,
     store: Store,
     enforcer: Box<dyn Enforcer>,
+    programs: Programs,
+    fired: Fired,
+    responses: Responses,
     limits: Limits,
     alarm: Alarm,
     counts: Counts,
@@ -187,7 +213,8 @@ impl Daemon {
         records: Vec<Record<Wall>>,
         enforcer: Box<dyn Enforcer>,
         limits: Limits,
-    ) -> anyhow::Result<Self> {
+        lines: Option<Lines>,
+    ) -> anyhow::Result<(Self, mpsc::Receiver<Report>)> {
         let ledger_settings = ledger::Settings {
             repeated_offenders: settings.config.repeated_offenders.clone(),
             limits,
@@ -197,7 +224,14 @@ impl Daemon {
         let records = records.into_iter().map(|record| record.since_boot(clocks));
         let mut ledger = Ledger::restore(ledger_settings, records, clocks.moment);
         ledger.track_changes();
-        Ok(Self {
+        let node = surroundings::node();
+        let for_programs = lines.clone().filter(|_| settings.log_programs);
+        let (programs, reports) =
+            Programs::new(settings.programs.clone(), node.clone(), for_programs);
+        let daemon = Self {
+            programs,
+            fired: Fired::new(&settings.config),
+            responses: Responses::new(lines, node),
             policy: Policy::new(Arc::new(settings.config.clone())),
             guard: surroundings::guard()?,
             ledger,
@@ -209,78 +243,8 @@ impl Daemon {
             journal: Journal::new(&settings),
             started: clock::now(),
             settings,
-        })
-    }
-
-    /// Makes ledger and enforcer agree, whatever an earlier daemon left in either (AR-IMP-2).
-    ///
-    /// What the ledger remembers is held; what is overdue is released; a ban that only the kernel knows is
-    /// adopted, never dropped in silence.
-    fn reconcile(&mut self) -> anyhow::Result<()> {
-        let now = clock::now();
-        let mut drift = Drift::default();
-        let found: BTreeMap<Offender, Standing> = self
-            .enforcer
-            .enforced(clock::kernel_clock())?
-            .into_iter()
-            .map(|ban| (ban.offender, ban.standing))
-            .collect();
-        while self
-            .ledger
-            .next_deadline()
-            .is_some_and(|deadline| deadline <= now)
-        {
-            self.ledger.handle_timeout(now);
-            self.perform(now);
-        }
-        let differing: Vec<Hold> = self
-            .ledger
-            .standings(now)
-            .filter(|(offender, wanted)| {
-                drift.stored += 1;
-                !found
-                    .get(offender)
-                    .is_some_and(|found| same_end(found.until, wanted.until))
-            })
-            .map(|(offender, standing)| Hold {
-                offender,
-                standing: Some(standing),
-            })
-            .collect();
-        drift.corrected = differing.len();
-        for failure in self.enforcer.hold(&differing, clock::kernel_clock()) {
-            self.counts.failed += 1;
-            self.journal.not_restored(&failure.cause);
-        }
-        for (offender, standing) in found {
-            if self.ledger.standing(offender, now).is_none() {
-                drift.adopted += 1;
-                let key = Key {
-                    offender,
-                    executable: Executable::new(ADOPTED_AS),
-                };
-                let Standing {
-                    since,
-                    until,
-                    rule_id,
-                } = standing;
-                let adoption = Adoption {
-                    key,
-                    since,
-                    until,
-                    rule_id,
-                };
-                self.ledger.apply(ledger::Event::Adopt(adoption), now);
-            }
-        }
-        self.perform(now);
-        // What was only taken over is not counted as made.
-        self.counts = Counts {
-            failed: self.counts.failed,
-            ..Counts::default()
         };
-        self.journal.reconciled(drift);
-        Ok(())
+        Ok((daemon, reports))
     }
 
     fn read(&mut self, batch: &Batch) {
@@ -297,7 +261,7 @@ impl Daemon {
     fn read_line(&mut self, line: &[u8], now: Moment) {
         let mut mended = String::new();
         match Alert::parse_lossy(line, &mut mended) {
-            Ok(alert) => self.judge(&alert, now),
+            Ok(alert) => self.judge(&alert, line, now),
             Err(malformed) => {
                 self.counts.malformed += 1;
                 self.journal.malformed(&malformed, now);
@@ -305,7 +269,7 @@ impl Daemon {
         }
     }
 
-    fn judge(&mut self, alert: &Alert<'_>, now: Moment) {
+    fn judge(&mut self, alert: &Alert<'_>, line: &[u8], now: Moment) {
         match self.policy.decide(alert, &self.guard) {
             Decision::Unmatched => {}
             Decision::Refused { refusal, .. } => {
@@ -316,26 +280,33 @@ impl Daemon {
             Decision::Fired(offences) => {
                 self.counts.matched += 1;
                 for offence in offences {
-                    self.offend(offence, now);
+                    self.offend(offence, alert, line, now);
                 }
             }
         }
     }
 
-    fn offend(&mut self, offence: Offence, now: Moment) {
+    fn offend(&mut self, offence: Offence, alert: &Alert<'_>, line: &[u8], now: Moment) {
         if offence.target != Target::Server {
             self.counts.elsewhere += 1;
             self.journal.elsewhere(&offence);
-        } else if offence.enforcement != Enforcement::Kernel {
-            self.counts.unsupported += 1;
-            self.journal.unsupported(&offence);
+        } else if offence.enforcement == Enforcement::Program {
+            let call = self.fired.call(&offence, alert, line);
+            self.fire(offence, call, now);
         } else {
             let told = self.journal.offence(&offence);
+            let call = self
+                .responses
+                .is_on()
+                .then(|| self.fired.call(&offence, alert, line));
             let ruling = self
                 .ledger
                 .apply(ledger::Event::Offence { offence, at: now }, now);
             if let Ruling::Refused { .. } = ruling {
                 self.counts.over_limit += 1;
+            }
+            if let (Some(call), Ruling::Banned { .. } | Ruling::Moved { .. }) = (call, ruling) {
+                self.responses.ruled(told.key().clone(), call);
             }
             self.journal.ruled(told, ruling);
         }
@@ -348,62 +319,10 @@ impl Daemon {
         self.save(None);
     }
 
-    /// Performs what the ledger wants, and tells it what failed.
-    fn perform(&mut self, now: Moment) {
-        loop {
-            let effects: Vec<Effect> = std::iter::from_fn(|| self.ledger.next_effect()).collect();
-            if effects.is_empty() {
-                break;
-            }
-            let wanted: Vec<Hold> = effects.iter().filter_map(hold).collect();
-            let failures = self.enforcer.hold(&wanted, clock::kernel_clock());
-            let mut causes = causes(wanted.len(), failures).into_iter();
-            for effect in effects {
-                let cause = hold(&effect).and_then(|_| causes.next().flatten());
-                match cause {
-                    Some(cause) => {
-                        self.counts.failed += 1;
-                        self.journal.failed(&effect, &cause);
-                        self.ledger.apply(ledger::Event::Failed(effect), now);
-                    }
-                    None => {
-                        self.count(&effect);
-                        self.journal.performed(&effect);
-                    }
-                }
-            }
-        }
-        self.journal.flush(now);
-    }
-
-    /// Hands what the ledger learned to the store, with the position up to which it came from the file.
-    fn save(&mut self, position: Option<Position>) {
-        let alerts = self.settings.alerts.as_path();
-        self.store.save(
-            self.ledger.drain_changes(),
-            position.map(|position| (alerts, position)),
-            clock::clocks(),
-        );
-    }
-
-    fn count(&mut self, effect: &Effect) {
-        match effect.action {
-            Action::Ban { .. } => self.counts.bans += 1,
-            Action::Move { .. } => self.counts.moved += 1,
-            Action::Unban => self.counts.unbans += 1,
-            Action::Retract { .. } => {}
-        }
-    }
-
     /// Ends the enforcement as the settings say. Without a ban there is nothing to leave behind.
     fn close(mut self) -> anyhow::Result<()> {
         let now = clock::now();
-        if self.settings.release_on_stop {
-            self.ledger
-                .apply(ledger::Event::Stop(OnStop::ReleaseAll), now);
-            self.perform(now);
-            self.save(None);
-        }
+        self.save(None);
         let standing = self.ledger.standings(now).count();
         self.journal.left(standing);
         let leave = if standing == 0 {
@@ -412,34 +331,6 @@ impl Daemon {
             Leave::Bans
         };
         self.enforcer.close(leave).context("cannot clean up")
-    }
-}
-
-/// What an effect asks of the kernel's enforcer.
-fn hold(effect: &Effect) -> Option<Hold> {
-    effect.standing_changed.then_some(Hold {
-        offender: effect.key.offender,
-        standing: effect.standing,
-    })
-}
-
-/// For each of `count` places, why it failed, if it did.
-fn causes(count: usize, failures: Vec<Failure>) -> Vec<Option<String>> {
-    let mut causes = vec![None; count];
-    for Failure { place, cause } in failures {
-        causes[place] = Some(cause);
-    }
-    causes
-}
-
-/// Whether two ends are the same one, converted from clock to clock at different times.
-fn same_end(one: Expiry, other: Expiry) -> bool {
-    const APART: Duration = Duration::from_millis(1);
-    match (one, other) {
-        (Expiry::At(one), Expiry::At(other)) => {
-            one.since(other) <= APART && other.since(one) <= APART
-        }
-        _ => one == other,
     }
 }
 

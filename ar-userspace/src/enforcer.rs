@@ -1,9 +1,10 @@
-//! Makes bans true: `xdp` in the kernel, `dry_run` in words only, behind one small trait.
+//! Makes bans true: `xdp` in the kernel, `dry_run` in words only, behind one small trait; `exec` runs executables.
 //!
 //! What has to stand is decided before it comes here. Holding it twice changes nothing.
-//! The nftables enforcer and the runner of executables have their place beside these two.
+//! The nftables enforcer has its place beside these. `exec` is none of the trait: its outcomes come later.
 
 pub mod dry_run;
+pub mod exec;
 pub mod xdp;
 
 use crate::ledger::Standing;

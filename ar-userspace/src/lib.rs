@@ -2,7 +2,7 @@
 //!
 //! Data flows one way: source -> alert -> policy -> ledger -> enforcer. The core (`config`, `alert`,
 //! `policy`, `ledger`, `simulation`, `diagnostic`, `time`, `offender`) is pure: time comes in as an argument and
-//! effects go out as values. The shell (`source`, `enforcer`, `store`, `clock`, `control`, `daemon`)
+//! effects go out as values. The shell (`source`, `responses_log`, `enforcer`, `store`, `clock`, `control`, `daemon`)
 //! performs. ARCHITECTURE.md says which module may use which; `cargo xtask tidy` checks it.
 
 #![forbid(unsafe_code)]
@@ -21,5 +21,6 @@ pub mod command;
 pub mod control;
 pub mod daemon;
 pub mod enforcer;
+pub mod responses_log;
 pub mod source;
 pub mod store;

@@ -2,6 +2,7 @@
 
 mod configuration;
 mod conformance;
+mod executables;
 mod faults;
 mod leftovers;
 mod packets;

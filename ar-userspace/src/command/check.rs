@@ -5,12 +5,13 @@ use std::path::Path;
 
 use anyhow::Context as _;
 
+use super::executables::Executables;
 use super::{Exit, output};
 use crate::config::{self, Config, Reading};
 use crate::diagnostic::{self, Severity};
 
-pub(super) fn run(file: &Path, json: bool) -> anyhow::Result<Exit> {
-    let (text, reading) = read(file)?;
+pub(super) fn run(file: &Path, executables: &Executables, json: bool) -> anyhow::Result<Exit> {
+    let (text, reading) = read(file, executables)?;
     let name = file.display().to_string();
     if json {
         output::json(&diagnostic::locate(&reading.diagnostics, &name, &text))?;
@@ -25,8 +26,13 @@ pub(super) fn run(file: &Path, json: bool) -> anyhow::Result<Exit> {
     })
 }
 
-/// The text of a configuration and what came of reading it.
-pub(super) fn read(file: &Path) -> anyhow::Result<(String, Reading)> {
+/// The text of a configuration and what came of reading it, on a host with these executables.
+pub(super) fn read(file: &Path, executables: &Executables) -> anyhow::Result<(String, Reading)> {
+    let (text, reading) = read_text(file)?;
+    Ok((text, executables.apply(reading)))
+}
+
+fn read_text(file: &Path) -> anyhow::Result<(String, Reading)> {
     let bytes = fs::read(file)
         .with_context(|| format!("cannot read the configuration `{}`", file.display()))?;
     let (text, reading) = config::read_bytes(&bytes);
@@ -35,7 +41,7 @@ pub(super) fn read(file: &Path) -> anyhow::Result<(String, Reading)> {
 
 /// What a configuration means; `None` when it is refused, and then the reasons are on standard error.
 pub(super) fn load(file: &Path) -> anyhow::Result<Option<Config>> {
-    let (text, reading) = read(file)?;
+    let (text, reading) = read_text(file)?;
     if reading.config.is_none() {
         let name = file.display().to_string();
         output::error_text(&rendered(&reading, &name, &text));

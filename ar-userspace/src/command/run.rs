@@ -12,7 +12,7 @@ use crate::enforcer::{Enforcer, xdp};
 use crate::ledger::Limits;
 
 pub(super) fn run(arguments: &RunArguments) -> anyhow::Result<Exit> {
-    let (text, reading) = check::read(&arguments.config)?;
+    let (text, reading) = check::read(&arguments.config, &arguments.executables)?;
     let name = arguments.config.display().to_string();
     output::error_text(&check::rendered(&reading, &name, &text));
     let Some(config) = reading.config else {
@@ -27,6 +27,10 @@ pub(super) fn run(arguments: &RunArguments) -> anyhow::Result<Exit> {
         state_dir: arguments.directories.state_dir.clone(),
         run_dir: arguments.directories.run_dir.clone(),
         release_on_stop: arguments.on_stop == OnStop::Release,
+        kernel_executables: arguments.executables.kernel(),
+        programs: arguments.executables.settings(&arguments.runs),
+        responses_log: arguments.runs.responses_log.clone(),
+        log_programs: arguments.runs.log_programs(),
     };
     on_runtime(daemon::run(settings, || enforcer(arguments)))?;
     Ok(Exit::Done)

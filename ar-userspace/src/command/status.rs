@@ -67,13 +67,14 @@ fn render(status: &view::Status) -> String {
     line(
         "",
         format!(
-            "{} bans, {} moved, {} ended; {} over a limit, {} failed, {} not supported",
+            "{} bans, {} moved, {} ended; {} over a limit, {} failed; {} executables run, {} left out",
             output::count(counts.bans),
             output::count(counts.moved),
             output::count(counts.unbans),
             output::count(counts.over_limit),
             output::count(counts.failed),
-            output::count(counts.unsupported),
+            output::count(counts.runs),
+            output::count(counts.left_out),
         ),
     );
     line("enforcer", status.enforcer.clone());

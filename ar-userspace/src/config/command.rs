@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::ops::Range;
 
+use super::Executable;
 use super::fields::{Fields, found, yes_no};
 use super::raw::Element;
 use super::suggest::nearest;
@@ -72,6 +73,16 @@ impl Commands {
         }
         self.by_name.insert(name.text().to_owned(), command);
     }
+}
+
+/// What the commands run, wherever one says so.
+pub(super) fn executables(elements: &[Element]) -> Vec<(Executable, Range<usize>)> {
+    let fields = elements.iter().flat_map(|element| &element.children);
+    let values = fields.filter(|field| field.name == "executable");
+    let parts = values.map(|field| field.value.trimmed());
+    parts
+        .map(|part| (Executable::new(part.text()), part.span()))
+        .collect()
 }
 
 fn read_one<'r>(element: &'r Element, out: &mut Vec<Diagnostic>) -> Option<(Part<'r>, Command)> {

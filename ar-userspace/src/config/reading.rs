@@ -1,10 +1,12 @@
 //! The way in: a text or bytes, and what came of reading them.
 
 use std::borrow::Cow;
+use std::ops::Range;
 
-use super::Config;
+use super::command::executables;
 use super::raw::Raw;
 use super::resolved::resolve;
+use super::{Config, Executable};
 use crate::diagnostic::{Diagnostic, Lines};
 
 /// What came of reading a text.
@@ -14,6 +16,8 @@ pub struct Reading {
     pub config: Option<Config>,
     /// Every error and warning, in the order of the text.
     pub diagnostics: Vec<Diagnostic>,
+    /// What the commands run, with the place of each name, in the order of the text.
+    pub executables: Vec<(Executable, Range<usize>)>,
 }
 
 /// Reads the text of an `ossec.conf`, of a manager, an agent or a single host.
@@ -72,5 +76,6 @@ fn read_with(text: &str, also: impl FnOnce(&Raw, &mut Vec<Diagnostic>)) -> Readi
     Reading {
         config: (!refused).then_some(config),
         diagnostics,
+        executables: executables(&raw.commands),
     }
 }

@@ -44,6 +44,7 @@ fn check(text: &str, expected: &[&str]) {
     let Reading {
         config,
         diagnostics,
+        ..
     } = read(text);
     assert_eq!(told(text, &diagnostics), expected, "{text}");
     let refused = expected.iter().any(|line| line.starts_with("error"));
@@ -56,6 +57,7 @@ fn meaning(text: &str) -> Config {
     let Reading {
         config,
         diagnostics,
+        ..
     } = read(text);
     config.unwrap_or_else(|| panic!("refused: {:?}\n{text}", told(text, &diagnostics)))
 }

@@ -90,8 +90,10 @@ pub struct Counts {
     pub refused: u64,
     /// Offences for other hosts (AR-ROUTE).
     pub elsewhere: u64,
-    /// Offences of executables that this version does not run.
-    pub unsupported: u64,
+    /// Executables run, to ban, to unban, or for an alert alone.
+    pub runs: u64,
+    /// Executables not run because too many waited, or because the daemon stopped; failures all the same.
+    pub left_out: u64,
     /// Bans made.
     pub bans: u64,
     /// Bans whose end was moved by a repeat.

@@ -56,6 +56,12 @@ pub(super) struct Told {
     alert_id: Option<Box<str>>,
 }
 
+impl Told {
+    pub(super) fn key(&self) -> &Key {
+        &self.key
+    }
+}
+
 impl Journal {
     pub(super) fn new(settings: &Settings) -> Self {
         let name = settings
@@ -186,14 +192,27 @@ impl Journal {
         );
     }
 
-    /// An offence of an executable that is not one of the kernel's.
-    pub(super) fn unsupported(&self, offence: &Offence) {
+    /// An executable without state did its work: there is no ban.
+    pub(super) fn ran(&self, key: &Key) {
+        tracing::info!(address = %key.offender, by = ?key.executable.name(), "ran, without a ban");
+    }
+
+    /// An executable did not do what it was asked to do.
+    pub(super) fn not_run(&self, key: &Key, action: Option<Action>, cause: &str) {
         tracing::error!(
-            address = %offence.offender,
-            rule = offence.rule_id,
-            section = self.section(offence.response),
-            executable = ?offence.executable.name(),
-            "not run: executables other than firewall-drop and host-deny are not supported yet"
+            address = %key.offender,
+            by = ?key.executable.name(),
+            "{} failed: {cause}",
+            action.map_or("a run", what)
+        );
+    }
+
+    /// A ban stays behind because its executable did not end in time.
+    pub(super) fn not_reversed(&self, key: &Key) {
+        tracing::error!(
+            address = %key.offender,
+            by = ?key.executable.name(),
+            "not reversed before the end: the executable did not finish, reverse it by hand"
         );
     }
 
@@ -225,12 +244,7 @@ impl Journal {
             address = %effect.key.offender,
             by = ?effect.key.executable.name(),
             "{} failed: {cause}",
-            match effect.action {
-                Action::Ban { .. } => "ban",
-                Action::Move { .. } => "moving the end of a ban",
-                Action::Unban => "unban",
-                Action::Retract { .. } => "taking a change back",
-            }
+            what(effect.action)
         );
         for note in self
             .waiting
@@ -261,7 +275,8 @@ impl Journal {
         }
     }
 
-    fn tell(&self, told: &Told, ruling: Ruling, now: Moment) {
+    /// Tells what was ruled on an offence, which has been done.
+    pub(super) fn tell(&self, told: &Told, ruling: Ruling, now: Moment) {
         let address = told.key.offender;
         let rule = told.rule_id;
         let by = told.key.executable.name();
@@ -298,6 +313,15 @@ impl Journal {
             .binary_search_by_key(&response, |&(index, _)| index)
             .map_or(0, |found| self.lines[found].1);
         format!("{}:{line}", self.config_name)
+    }
+}
+
+fn what(action: Action) -> &'static str {
+    match action {
+        Action::Ban { .. } => "ban",
+        Action::Move { .. } => "moving the end of a ban",
+        Action::Unban => "unban",
+        Action::Retract { .. } => "taking a change back",
     }
 }
 

@@ -36,6 +36,12 @@ pub fn guard() -> anyhow::Result<Guard> {
     Ok(guard)
 }
 
+/// The name of this host, as messages to executables tell it.
+pub(super) fn node() -> String {
+    let uname = rustix::system::uname();
+    uname.nodename().to_string_lossy().into_owned()
+}
+
 fn address_of(entry: InterfaceAddress) -> Option<IpAddr> {
     let address = entry.address?;
     let v4 = address.as_sockaddr_in().map(|v4| IpAddr::V4(v4.ip()));

@@ -1,14 +1,18 @@
 //! What the daemon owns, as the control socket tells it.
 
+use std::cmp::Reverse;
+use std::collections::BTreeSet;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use anyhow::Context as _;
 
 use super::Daemon;
 use crate::clock;
+use crate::config::Enforcement;
 use crate::control::view;
-use crate::enforcer::Enforced;
-use crate::ledger::Record;
+use crate::enforcer::{Counters, Enforced};
+use crate::ledger::{Record, Standing};
+use crate::offender::Offender;
 use crate::time::{Clocks, Expiry, Moment};
 
 /// A ban as the enforcer holds it; by whom is the ledger's to add.
@@ -41,11 +45,16 @@ fn rfc3339(moment: Moment, clocks: Clocks) -> String {
 }
 
 impl Daemon {
-    /// What `GET /v1/bans` tells: what the enforcer holds, and who holds it, by address.
+    /// What `GET /v1/bans` tells: what the enforcer and executables hold, and who holds it, by address.
     pub(super) fn bans(&self) -> anyhow::Result<Vec<view::Ban>> {
         let mut enforced = self.enforcer.enforced(clock::kernel_clock())?;
-        enforced.sort_by_key(|ban| ban.offender);
         let clocks = clock::clocks();
+        let known: BTreeSet<Offender> = enforced.iter().map(|ban| ban.offender).collect();
+        let records = self.ledger.bans(clocks.moment);
+        let by_programs = records.filter(|record| !known.contains(&record.key.offender));
+        enforced.extend(by_programs.filter_map(held_by_program));
+        enforced.sort_by_key(|ban| (ban.offender, Reverse(ban.standing.until)));
+        enforced.dedup_by_key(|ban| ban.offender);
         let ban = |enforced: &Enforced| view::Ban {
             by: self
                 .ledger
@@ -99,6 +108,22 @@ impl Daemon {
                 .collect(),
         })
     }
+}
+
+/// A ban that an executable holds, and no packet is counted for.
+fn held_by_program(record: Record) -> Option<Enforced> {
+    let ban = record
+        .ban
+        .filter(|ban| ban.enforcement == Enforcement::Program)?;
+    Some(Enforced {
+        offender: record.key.offender,
+        standing: Standing {
+            until: ban.until,
+            since: ban.since,
+            rule_id: ban.rule_id,
+        },
+        counters: Counters::default(),
+    })
 }
 
 fn holder(record: Record) -> Option<view::Holder> {

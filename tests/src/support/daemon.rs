@@ -66,6 +66,12 @@ impl Home {
         self.directory.path().join("ossec.conf")
     }
 
+    /// The directory that everything lies in.
+    #[must_use]
+    pub fn dir(&self) -> &Path {
+        self.directory.path()
+    }
+
     /// The alert file.
     #[must_use]
     pub fn alerts(&self) -> PathBuf {
@@ -170,6 +176,23 @@ impl Home {
             .stdin(Stdio::null())
             .stderr(Stdio::piped());
         command
+    }
+
+    /// Starts the daemon where the test is, without a kernel program, and waits until it is ready.
+    ///
+    /// # Errors
+    ///
+    /// When it ends before it is ready; what it said is told.
+    pub fn start_dry(&self, arguments: &[&str]) -> Result<Daemon> {
+        let mut command = self.command(&["run"]);
+        command
+            .args(["--config".as_ref(), self.config().as_path()])
+            .args(["--alerts".as_ref(), self.alerts().as_path()])
+            .args(["--enforcer", "dry-run"])
+            .args(arguments)
+            .stdin(Stdio::null())
+            .stderr(Stdio::piped());
+        Daemon::start(command.spawn()?)
     }
 }
 

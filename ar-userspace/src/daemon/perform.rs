@@ -1,0 +1,91 @@
+//! Effects: performed first, then counted, told and stored.
+
+use super::Daemon;
+use crate::clock;
+use crate::config::Enforcement;
+use crate::enforcer::{Failure, Hold};
+use crate::ledger::{self, Action, Effect};
+use crate::source::Position;
+use crate::time::Moment;
+
+impl Daemon {
+    /// Performs what the ledger wants, and tells it what failed.
+    pub(super) fn perform(&mut self, now: Moment) {
+        loop {
+            self.perform_effects(now);
+            self.programs.flush();
+            if !self.take_outcomes(now) {
+                break;
+            }
+        }
+        self.journal.flush(now);
+    }
+
+    pub(super) fn perform_effects(&mut self, now: Moment) {
+        loop {
+            let effects: Vec<Effect> = std::iter::from_fn(|| self.ledger.next_effect()).collect();
+            if effects.is_empty() {
+                break;
+            }
+            let is_program = |effect: &Effect| effect.enforcement == Enforcement::Program;
+            let (programs, effects): (Vec<_>, Vec<_>) = effects.into_iter().partition(is_program);
+            for effect in programs {
+                self.programs.perform(effect);
+            }
+            let wanted: Vec<Hold> = effects.iter().filter_map(hold).collect();
+            let failures = self.enforcer.hold(&wanted, clock::kernel_clock());
+            let mut causes = causes(wanted.len(), failures).into_iter();
+            for effect in effects {
+                let cause = hold(&effect).and_then(|_| causes.next().flatten());
+                self.responses.performed(&effect, cause.is_none());
+                match cause {
+                    Some(cause) => {
+                        self.counts.failed += 1;
+                        self.journal.failed(&effect, &cause);
+                        self.ledger.apply(ledger::Event::Failed(effect), now);
+                    }
+                    None => {
+                        self.count(&effect);
+                        self.journal.performed(&effect);
+                    }
+                }
+            }
+        }
+    }
+
+    /// Hands what the ledger learned to the store, with the position up to which it came from the file.
+    pub(super) fn save(&mut self, position: Option<Position>) {
+        let alerts = self.settings.alerts.as_path();
+        self.store.save(
+            self.ledger.drain_changes(),
+            position.map(|position| (alerts, position)),
+            clock::clocks(),
+        );
+    }
+
+    pub(super) fn count(&mut self, effect: &Effect) {
+        match effect.action {
+            Action::Ban { .. } => self.counts.bans += 1,
+            Action::Move { .. } => self.counts.moved += 1,
+            Action::Unban => self.counts.unbans += 1,
+            Action::Retract { .. } => {}
+        }
+    }
+}
+
+/// What an effect asks of the kernel's enforcer.
+fn hold(effect: &Effect) -> Option<Hold> {
+    effect.standing_changed.then_some(Hold {
+        offender: effect.key.offender,
+        standing: effect.standing,
+    })
+}
+
+/// For each of `count` places, why it failed, if it did.
+fn causes(count: usize, failures: Vec<Failure>) -> Vec<Option<String>> {
+    let mut causes = vec![None; count];
+    for Failure { place, cause } in failures {
+        causes[place] = Some(cause);
+    }
+    causes
+}
