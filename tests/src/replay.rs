@@ -128,7 +128,7 @@ fn check(file: &str, least: &Expected) -> Result<()> {
 
     let link = Link::new()?;
     let home = Home::new(&CONFIGURATION.text())?;
-    let daemon = home.start(&link, &[])?;
+    let mut daemon = home.start(&link, &[])?;
     let before = Span::begin();
     home.append(&text)?;
     let status = read_to_the_end(&home, model.counts.lines)?;
