@@ -129,6 +129,7 @@ impl Scene {
         let mut command = Command::new(&self.program);
         command.args(args);
         command.args(["--run-dir".as_ref(), self.directory.path()]);
+        command.args(["--state-dir".as_ref(), self.directory.path()]);
         command.args(["--pin-dir".as_ref(), self.pin_dir.as_path()]);
         // A terminal's Ctrl-C is for us: we end what we have started, in its order.
         command.process_group(0);
