@@ -16,6 +16,9 @@ use crate::ledger::Standing;
 use crate::offender::Offender;
 use crate::time::{Expiry, KernelClock};
 
+/// `BPF_NOEXIST` (linux/bpf.h): an update fails where there is an entry.
+const IF_ABSENT: u64 = 1;
+
 /// A key of one of the ban maps.
 pub(super) trait Address: Pod {
     fn front_bit(self) -> FrontBit;
@@ -87,27 +90,29 @@ impl<A: Address> Table<A> {
     }
 
     fn ban(&mut self, address: A, standing: Standing, clock: KernelClock) -> anyhow::Result<()> {
-        let old = match self.bans.get(&address, 0) {
-            Ok(ban) => Some(ban),
-            Err(error) if is_absent(&error) => None,
-            Err(error) => return Err(error).context("cannot read the ban map"),
-        };
-        let ban = merge(old, standing, clock);
         // The bit first: a ban in the map must never be hidden by it.
         let bit = address.front_bit();
         if self.words[bit.word() as usize] & bit.mask() == 0 {
             self.words[bit.word() as usize] |= bit.mask();
             self.write_word(bit.word())?;
         }
-        if old != Some(ban) {
-            self.bans
-                .insert(address, ban, 0)
-                .with_context(|| format!("cannot write the ban of {}", address.addr()))?;
+        let writing = || format!("cannot write the ban of {}", address.addr());
+        // Most bans are new, and then this is all: a look-up before it would cost as much again.
+        match self.bans.insert(address, fresh(standing, clock), IF_ABSENT) {
+            Ok(()) => {
+                *self.behind.entry(bit).or_default() += 1;
+                Ok(())
+            }
+            Err(error) if is_present(&error) => {
+                let old = self.bans.get(&address, 0).with_context(writing)?;
+                let ban = merge(old, standing, clock);
+                if ban == old {
+                    return Ok(());
+                }
+                self.bans.insert(address, ban, 0).with_context(writing)
+            }
+            Err(error) => Err(error).with_context(writing),
         }
-        if old.is_none() {
-            *self.behind.entry(bit).or_default() += 1;
-        }
-        Ok(())
     }
 
     fn unban(&mut self, address: A) -> anyhow::Result<()> {
@@ -188,16 +193,13 @@ fn enforced<A: Address>(
     Ok(enforced)
 }
 
-/// The value to write: the new standing, with the counters of a ban that still runs.
-///
-/// The map replaces a value as a whole, so that packets which the kernel counts between the look-up
-/// and the update, about a microsecond, are dropped all the same but not counted.
-fn merge(old: Option<Ban>, standing: Standing, clock: KernelClock) -> Ban {
+/// The value of a ban that begins.
+fn fresh(standing: Standing, clock: KernelClock) -> Ban {
     let (expires_at_ns, flags) = match standing.until {
         Expiry::At(end) => (clock.nanos(end), 0),
         Expiry::Never => (NEVER, flag::PERMANENT),
     };
-    let ban = Ban {
+    Ban {
         expires_at_ns,
         packets: 0,
         bytes: 0,
@@ -205,17 +207,32 @@ fn merge(old: Option<Ban>, standing: Standing, clock: KernelClock) -> Ban {
         banned_at_ns: clock.nanos(standing.since),
         rule_id: standing.rule_id,
         flags,
-    };
-    match old {
-        Some(old) if old.expires_at_ns > clock.now_nanos() => Ban {
-            packets: old.packets,
-            bytes: old.bytes,
-            last_seen_ns: old.last_seen_ns,
-            banned_at_ns: old.banned_at_ns,
-            ..ban
-        },
-        _ => ban,
     }
+}
+
+/// The value of a ban that changes: the new standing, with the counters of one that still runs.
+///
+/// The map replaces a value as a whole, so that packets which the kernel counts between the look-up
+/// and the update, about a microsecond, are dropped all the same but not counted.
+fn merge(old: Ban, standing: Standing, clock: KernelClock) -> Ban {
+    let ban = fresh(standing, clock);
+    if old.expires_at_ns <= clock.now_nanos() {
+        return ban;
+    }
+    Ban {
+        packets: old.packets,
+        bytes: old.bytes,
+        last_seen_ns: old.last_seen_ns,
+        banned_at_ns: old.banned_at_ns,
+        ..ban
+    }
+}
+
+fn is_present(error: &MapError) -> bool {
+    let MapError::SyscallError(call) = error else {
+        return false;
+    };
+    call.io_error.kind() == std::io::ErrorKind::AlreadyExists
 }
 
 fn is_absent(error: &MapError) -> bool {
