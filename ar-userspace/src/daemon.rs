@@ -31,7 +31,7 @@ use crate::ledger::{self, Ledger, Limits, Record, Ruling};
 use crate::policy::{Decision, Guard, Offence, Policy, Target};
 use crate::responses_log::{Lines, ResponsesLog};
 use crate::source::file::Follower;
-use crate::source::{self, Batch};
+use crate::source::{self, Batch, Position};
 use crate::store::Store;
 use crate::time::{Moment, Wall};
 use instance::Instance;
@@ -95,7 +95,8 @@ pub async fn run(
         Daemon::new(settings, store, held.records, enforcer, limits, lines)?;
     daemon.reconcile()?;
     // So that the next start knows what was there when this one began.
-    daemon.save(Some(follower.position()));
+    daemon.read_to = Some(follower.position());
+    daemon.settle();
 
     let (batch_sender, mut batches) = mpsc::channel(source::QUEUE);
     let (request_sender, mut requests) = mpsc::channel(control::QUEUE);
@@ -130,10 +131,7 @@ pub async fn run(
         match event {
             Event::Records(batch) => daemon.read(&batch),
             Event::DeadlineReached => daemon.let_go(),
-            Event::Outcome(report) => {
-                daemon.hear(report);
-                daemon.save(None);
-            }
+            Event::Outcome(report) => daemon.hear(report),
             Event::SourceEnded(ended) => {
                 break ended.with_context(|| {
                     format!(
@@ -155,6 +153,10 @@ pub async fn run(
                 let _ = reply.send(());
                 break Ok(());
             }
+        }
+        // What packets wait for comes first: telling and storing wait while more alerts do.
+        if batches.is_empty() || daemon.journal.is_full() {
+            daemon.settle();
         }
     };
 
@@ -203,6 +205,8 @@ struct Daemon {
     alarm: Alarm,
     counts: Counts,
     journal: Journal,
+    /// How far the alerts were read, until the store is told.
+    read_to: Option<Position>,
     started: Moment,
 }
 
@@ -241,6 +245,7 @@ impl Daemon {
             alarm: Alarm::new().context("cannot make a timer")?,
             counts: Counts::default(),
             journal: Journal::new(&settings),
+            read_to: None,
             started: clock::now(),
             settings,
         };
@@ -255,7 +260,7 @@ impl Daemon {
             self.read_line(line, now);
         }
         self.perform(now);
-        self.save(Some(batch.position.clone()));
+        self.read_to = Some(batch.position.clone());
     }
 
     fn read_line(&mut self, line: &[u8], now: Moment) {
@@ -316,13 +321,12 @@ impl Daemon {
         let now = clock::now();
         self.ledger.handle_timeout(now);
         self.perform(now);
-        self.save(None);
     }
 
     /// Ends the enforcement as the settings say. Without a ban there is nothing to leave behind.
     fn close(mut self) -> anyhow::Result<()> {
         let now = clock::now();
-        self.save(None);
+        self.settle();
         let standing = self.ledger.standings(now).count();
         self.journal.left(standing);
         let leave = if standing == 0 {

@@ -16,6 +16,7 @@ use std::time::Duration;
 
 use anyhow::{Context as _, bail};
 use redb::{Database, ReadableDatabase as _, ReadableTable as _, TableDefinition};
+use rustix::process::setpriority_process;
 
 use crate::ledger::{Change, Key, Record};
 use crate::source::Position;
@@ -32,6 +33,9 @@ const ABOUT: TableDefinition<'_, &str, u64> = TableDefinition::new("about");
 
 /// Version of the tables and of `encoding`.
 const VERSION: u64 = 1;
+
+/// Niceness of the writing thread, relative to nobody: 0 is usual, 19 the most patient.
+const NICE: i32 = 5;
 
 /// Pause after a failed write: a full disk is not to be asked a thousand times a second.
 const RETRY_AFTER: Duration = Duration::from_secs(1);
@@ -102,7 +106,11 @@ impl Store {
             .name("store".to_owned())
             .spawn({
                 let shared = Arc::clone(&shared);
-                move || shared.write(&database)
+                move || {
+                    // Where there are more threads than processors, packets come before the disk.
+                    let _ = setpriority_process(None, NICE);
+                    shared.write(&database);
+                }
             })
             .context("cannot start the store's thread")?;
         Ok((

@@ -5,7 +5,7 @@
 use std::time::Duration;
 
 use crate::alert::{Alert, Malformed};
-use crate::config::Config;
+use crate::config::{Config, Response};
 use crate::enforcer::Enforcer;
 use crate::ledger::{Action, Effect, Key, Ruling, Rung};
 use crate::policy::{Offence, Refusal, Target};
@@ -17,12 +17,14 @@ use super::Settings;
 /// Malformed lines are told at most this often.
 const MALFORMED_EVERY: Duration = Duration::from_secs(10);
 
+/// Offences that wait to be told at most, apart from those of one batch: less than a tenth of a second's.
+const WAITING: usize = 16_384;
+
 /// The log, and what waits to be told.
 #[derive(Debug)]
 pub(super) struct Journal {
-    config_name: String,
-    /// Line of each response, by its index.
-    lines: Vec<(usize, usize)>,
+    /// Place of each response in the configuration, by its index.
+    sections: Vec<(usize, Box<str>)>,
     waiting: Vec<Note>,
     malformed_told: Option<Moment>,
     malformed_untold: u64,
@@ -69,8 +71,7 @@ impl Journal {
             .file_name()
             .unwrap_or(settings.config_path.as_os_str());
         Self {
-            config_name: name.to_string_lossy().into_owned(),
-            lines: lines(&settings.config),
+            sections: sections(&settings.config, &name.to_string_lossy()),
             waiting: Vec::new(),
             malformed_told: None,
             malformed_untold: 0,
@@ -266,6 +267,11 @@ impl Journal {
         }
     }
 
+    /// Whether so much waits to be told that it should not wait longer.
+    pub(super) fn is_full(&self) -> bool {
+        self.waiting.len() >= WAITING
+    }
+
     /// Tells what was ruled since the last time, now that it is done.
     pub(super) fn flush(&mut self, now: Moment) {
         for note in std::mem::take(&mut self.waiting) {
@@ -307,13 +313,19 @@ impl Journal {
         }
     }
 
-    fn section(&self, response: usize) -> String {
-        let line = self
-            .lines
-            .binary_search_by_key(&response, |&(index, _)| index)
-            .map_or(0, |found| self.lines[found].1);
-        format!("{}:{line}", self.config_name)
+    fn section(&self, response: usize) -> &str {
+        self.sections
+            .binary_search_by_key(&response, |(index, _)| *index)
+            .map_or("-", |found| &self.sections[found].1)
     }
+}
+
+fn sections(config: &Config, name: &str) -> Vec<(usize, Box<str>)> {
+    let place = |response: &Response| {
+        let place = format!("{name}:{}", response.line);
+        (response.index, place.into())
+    };
+    config.responses.iter().map(place).collect()
 }
 
 fn what(action: Action) -> &'static str {
@@ -323,14 +335,6 @@ fn what(action: Action) -> &'static str {
         Action::Unban => "unban",
         Action::Retract { .. } => "taking a change back",
     }
-}
-
-fn lines(config: &Config) -> Vec<(usize, usize)> {
-    config
-        .responses
-        .iter()
-        .map(|response| (response.index, response.line))
-        .collect()
 }
 
 /// How long from here on, to the second; a ban was given its length a moment ago, hence the rounding.

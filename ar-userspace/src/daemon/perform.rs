@@ -5,7 +5,6 @@ use crate::clock;
 use crate::config::Enforcement;
 use crate::enforcer::{Failure, Hold};
 use crate::ledger::{self, Action, Effect};
-use crate::source::Position;
 use crate::time::Moment;
 
 impl Daemon {
@@ -18,7 +17,6 @@ impl Daemon {
                 break;
             }
         }
-        self.journal.flush(now);
     }
 
     pub(super) fn perform_effects(&mut self, now: Moment) {
@@ -53,14 +51,15 @@ impl Daemon {
         }
     }
 
-    /// Hands what the ledger learned to the store, with the position up to which it came from the file.
-    pub(super) fn save(&mut self, position: Option<Position>) {
+    /// Tells what was done, and hands what the ledger learned to the store, with the position up to which
+    /// it came from the file.
+    pub(super) fn settle(&mut self) {
+        let clocks = clock::clocks();
+        self.journal.flush(clocks.moment);
         let alerts = self.settings.alerts.as_path();
-        self.store.save(
-            self.ledger.drain_changes(),
-            position.map(|position| (alerts, position)),
-            clock::clocks(),
-        );
+        let position = self.read_to.take().map(|position| (alerts, position));
+        self.store
+            .save(self.ledger.drain_changes(), position, clocks);
     }
 
     pub(super) fn count(&mut self, effect: &Effect) {
