@@ -3,9 +3,9 @@
 //! Data flows one way: a batch of lines becomes alerts, offences, and effects, which are performed
 //! before anything is logged or counted as done (AR-IMP-5).
 
+mod guarding;
 pub mod instance;
 mod journal;
-mod surroundings;
 pub mod view;
 
 use std::io;
@@ -24,6 +24,7 @@ use crate::enforcer::{Enforcer, Leave};
 use crate::ledger::{self, Action, Adoption, Effect, Key, Ledger, Limits, OnStop, Ruling};
 use crate::policy::{Decision, Guard, Offence, Policy, Target};
 use crate::source::{self, Batch, file::Follower};
+use crate::surroundings::{self, Sessions, Watch};
 use crate::time::Moment;
 use instance::Instance;
 use journal::Journal;
@@ -44,6 +45,8 @@ pub struct Settings {
     pub run_dir: PathBuf,
     /// Whether a stop lets everyone go.
     pub release_on_stop: bool,
+    /// Who is protected besides those that are looked up.
+    pub surroundings: surroundings::Settings,
 }
 
 /// Runs until it is told to stop. Must be called within a current-thread runtime with I/O.
@@ -65,14 +68,18 @@ pub async fn run(
         .with_context(|| format!("cannot follow `{}`", settings.alerts.display()))?;
     let alerts_found = follower.is_open();
     let (enforcer, limits) = enforcer()?;
+    let watch = Watch::start(settings.surroundings.clone())?;
     let mut daemon = Daemon::new(settings, enforcer, limits, alerts_found)?;
     daemon.adopt()?;
+    daemon.protect_first(watch.guard().clone());
 
     let (batch_sender, mut batches) = mpsc::channel(source::QUEUE);
     let (request_sender, mut requests) = mpsc::channel(control::QUEUE);
     let socket = daemon.settings.run_dir.join("arfw.sock");
     let server = tokio::spawn(control::serve(&socket, request_sender)?);
     let mut follow = tokio::spawn(follower.follow(batch_sender));
+    let (guard_sender, mut guards) = mpsc::channel(1);
+    let watching = tokio::spawn(watch.follow(guard_sender));
     daemon
         .journal
         .ready(&daemon.settings, daemon.enforcer.as_ref(), alerts_found)?;
@@ -89,6 +96,8 @@ pub async fn run(
                 rung.context("cannot wait for the timer")?;
                 Event::DeadlineReached
             }
+            // Before the alerts: an address that has just become the host's own is not banned.
+            Some(guard) = guards.recv() => Event::SurroundingsChanged(guard),
             Some(request) = requests.recv() => Event::Asked(request),
             Some(batch) = batches.recv() => Event::Records(batch),
             ended = &mut follow => Event::SourceEnded(ended.map_err(io::Error::other).flatten()),
@@ -96,6 +105,7 @@ pub async fn run(
         match event {
             Event::Records(batch) => daemon.read(&batch),
             Event::DeadlineReached => daemon.let_go(),
+            Event::SurroundingsChanged(guard) => daemon.protect(guard),
             Event::Asked(request) => daemon.answer(request),
             Event::SourceEnded(ended) => {
                 break ended.with_context(|| {
@@ -113,6 +123,7 @@ pub async fn run(
     };
 
     follow.abort();
+    watching.abort();
     server.abort();
     // Somebody may have removed it; it is of no use to anyone any more.
     let _ = std::fs::remove_file(&socket);
@@ -128,6 +139,8 @@ enum Event {
     Records(Batch),
     /// The ledger's next deadline has come.
     DeadlineReached,
+    /// Other addresses than before must stay reachable.
+    SurroundingsChanged(Guard),
     /// Somebody asks at the control socket.
     Asked(Request),
     /// The file cannot be followed any longer.
@@ -140,6 +153,7 @@ struct Daemon {
     settings: Settings,
     policy: Policy,
     guard: Guard,
+    sessions: Sessions,
     ledger: Ledger,
     enforcer: Box<dyn Enforcer>,
     limits: Limits,
@@ -164,7 +178,8 @@ impl Daemon {
         });
         Ok(Self {
             policy: Policy::new(Arc::new(settings.config.clone())),
-            guard: surroundings::guard()?,
+            guard: Guard::default(),
+            sessions: Sessions::default(),
             ledger,
             enforcer,
             limits,
@@ -224,7 +239,15 @@ impl Daemon {
     }
 
     fn judge(&mut self, alert: &Alert<'_>, now: Moment) {
-        match self.policy.decide(alert, &self.guard) {
+        let mut decision = self.policy.decide(alert, &self.guard);
+        if let Decision::Fired(offences) = &decision
+            && let Some(offence) = offences.first()
+            && self.is_new(offence.offender, now)
+            && self.look_at_sessions()
+        {
+            decision = self.policy.decide(alert, &self.guard);
+        }
+        match decision {
             Decision::Unmatched => {}
             Decision::Refused { refusal, .. } => {
                 self.counts.matched += 1;

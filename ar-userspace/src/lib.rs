@@ -2,8 +2,8 @@
 //!
 //! Data flows one way: source -> alert -> policy -> ledger -> enforcer. The core (`config`, `alert`,
 //! `policy`, `ledger`, `diagnostic`, `time`, `offender`) is pure: time comes in as an argument and
-//! effects go out as values. The shell (`source`, `enforcer`, `store`, `clock`, `control`, `daemon`)
-//! performs. ARCHITECTURE.md says which module may use which; `cargo xtask tidy` checks it.
+//! effects go out as values. The shell (`source`, `enforcer`, `store`, `clock`, `surroundings`, `control`,
+//! `daemon`) performs. ARCHITECTURE.md says which module may use which; `cargo xtask tidy` checks it.
 
 #![forbid(unsafe_code)]
 
@@ -21,3 +21,4 @@ pub mod control;
 pub mod daemon;
 pub mod enforcer;
 pub mod source;
+pub mod surroundings;

@@ -1,4 +1,5 @@
 //! Behaviour tests.
 
+mod guard;
 mod packets;
 mod verdict;

@@ -9,6 +9,7 @@ use crate::daemon::{self, Settings};
 use crate::enforcer::dry_run::DryRun;
 use crate::enforcer::{Enforcer, xdp};
 use crate::ledger::Limits;
+use crate::surroundings;
 
 pub(super) fn run(arguments: &RunArguments) -> anyhow::Result<Exit> {
     let (text, reading) = check::read(&arguments.config)?;
@@ -19,12 +20,18 @@ pub(super) fn run(arguments: &RunArguments) -> anyhow::Result<Exit> {
         return Ok(Exit::WrongConfiguration);
     };
     log_to_stderr();
+    let surroundings = surroundings::Settings {
+        protect: arguments.protect.clone(),
+        managers: config.managers.iter().copied().collect(),
+        ssh_sessions: !arguments.no_protect_ssh,
+    };
     let settings = Settings {
         config_path: arguments.config.clone(),
         config,
         alerts: arguments.alerts.clone(),
         run_dir: arguments.directories.run_dir.clone(),
         release_on_stop: arguments.on_stop == OnStop::Release,
+        surroundings,
     };
     on_runtime(daemon::run(settings, || enforcer(arguments)))?;
     Ok(Exit::Done)

@@ -1,5 +1,6 @@
 //! The real binary, run in the host's namespace of a link, with directories and pins of its own.
 
+use std::ffi::OsStr;
 use std::fs::{self, File};
 use std::io::{BufRead as _, BufReader, Write as _};
 use std::path::{Path, PathBuf};
@@ -132,7 +133,25 @@ impl Home {
     ///
     /// When it ends before it is ready; what it said is told.
     pub fn start(&self, link: &Link, arguments: &[&str]) -> Result<Daemon> {
-        let mut command = self.command(&["run"]);
+        self.start_by(link, &[], arguments)
+    }
+
+    /// The same by another program: its first words are `by`, those of the daemon follow.
+    ///
+    /// # Errors
+    ///
+    /// When it ends before it is ready; what it said is told.
+    pub fn start_by(&self, link: &Link, by: &[&OsStr], arguments: &[&str]) -> Result<Daemon> {
+        let mut command = match by {
+            [] => self.command(&["run"]),
+            [program, words @ ..] => {
+                let daemon = self.command(&["run"]);
+                let mut command = Command::new(program);
+                command.args(words).arg(daemon.get_program());
+                command.args(daemon.get_args());
+                command
+            }
+        };
         command
             .args(["--config".as_ref(), self.config().as_path()])
             .args(["--alerts".as_ref(), self.alerts().as_path()])

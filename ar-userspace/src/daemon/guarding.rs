@@ -1,0 +1,86 @@
+//! The lock-out guard at work: sessions are looked up before a ban, and bans of the protected end.
+
+use std::collections::BTreeSet;
+
+use super::Daemon;
+use crate::clock;
+use crate::ledger::{self, Ruling, Whom};
+use crate::offender::Offender;
+use crate::policy::Guard;
+use crate::time::Moment;
+
+impl Daemon {
+    /// Whether nothing bans this address at `now`. Only then it is worth a look at sessions: somebody who is
+    /// banned cannot open one.
+    pub(super) fn is_new(&self, offender: Offender, now: Moment) -> bool {
+        self.ledger.standing(offender, now).is_none()
+    }
+
+    /// Looks who is logged in, unless this was done a moment ago; whether the guard changed.
+    pub(super) fn look_at_sessions(&mut self) -> bool {
+        if !self.settings.surroundings.ssh_sessions {
+            return false;
+        }
+        let Some(peers) = self.sessions.refresh() else {
+            return false;
+        };
+        let changed = peers != *self.guard.sessions();
+        if changed {
+            let mut guard = self.guard.clone();
+            guard.set_sessions(peers);
+            self.replace_guard(guard);
+        }
+        changed
+    }
+
+    /// Takes over what was looked up at the start, when nothing was protected.
+    pub(super) fn protect_first(&mut self, guard: Guard) {
+        self.journal.protects(&guard);
+        self.release_protected_by(guard);
+        self.look_at_sessions();
+        self.perform(clock::now());
+    }
+
+    /// Takes over what was looked up after a change, and ends the bans of those who are protected by it.
+    pub(super) fn protect(&mut self, guard: Guard) {
+        let guard = guard.with_sessions_of(&self.guard);
+        self.replace_guard(guard);
+        self.look_at_sessions();
+        self.perform(clock::now());
+    }
+
+    fn replace_guard(&mut self, guard: Guard) {
+        self.journal.protects_beyond(&guard, &self.guard);
+        self.release_protected_by(guard);
+    }
+
+    /// The effects of releases wait for the next [`Daemon::perform`].
+    fn release_protected_by(&mut self, guard: Guard) {
+        let now = clock::now();
+        let older = std::mem::replace(&mut self.guard, guard);
+        for offender in self.caught_beyond(&older, now) {
+            let unban = ledger::Event::Unban(Whom::Offender(offender));
+            if let Some(reason) = self.guard.reason(offender)
+                && let Ruling::Done { changed: 1.. } = self.ledger.apply(unban, now)
+            {
+                self.journal.released(offender, &reason);
+            }
+        }
+    }
+
+    /// Who is banned and was not protected by the `older` guard.
+    fn caught_beyond(&self, older: &Guard, now: Moment) -> BTreeSet<Offender> {
+        let is_banned = |host: &Offender| {
+            let mut records = self.ledger.records_of(*host);
+            records.any(|record| record.ban.is_some())
+        };
+        let mut caught: BTreeSet<Offender> =
+            self.guard.hosts_beyond(older).filter(is_banned).collect();
+        let networks: Vec<_> = self.guard.networks_beyond(older).collect();
+        if !networks.is_empty() {
+            let banned = self.ledger.bans(now).map(|record| record.key.offender);
+            caught.extend(banned.filter(|it| networks.iter().any(|network| network.covers(*it))));
+        }
+        caught
+    }
+}
