@@ -3,6 +3,7 @@
 #![forbid(unsafe_code)]
 
 mod build;
+mod fuzz;
 mod run;
 mod setup;
 mod shell;
@@ -49,6 +50,14 @@ enum Command {
     },
     /// Checks what the documents promise and a compiler cannot
     Tidy,
+    /// Feeds the readers of configurations and alerts with damaged input, until the time is over or one falls
+    Fuzz {
+        /// What to feed: config or alert [default: each in turn]
+        target: Option<String>,
+        /// How long to feed each
+        #[arg(long, value_name = "N", default_value_t = 60)]
+        seconds: u32,
+    },
 }
 
 fn main() -> ExitCode {
@@ -69,5 +78,6 @@ fn dispatch(command: Command) -> Result<()> {
         Command::Run { args } => run::command(&ws, &args),
         Command::Test { args } => test::command(&ws, &args),
         Command::Tidy => tidy::command(&ws),
+        Command::Fuzz { target, seconds } => fuzz::command(&ws, target.as_deref(), seconds),
     }
 }
