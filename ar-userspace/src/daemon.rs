@@ -239,15 +239,7 @@ impl Daemon {
     }
 
     fn judge(&mut self, alert: &Alert<'_>, now: Moment) {
-        let mut decision = self.policy.decide(alert, &self.guard);
-        if let Decision::Fired(offences) = &decision
-            && let Some(offence) = offences.first()
-            && self.is_new(offence.offender, now)
-            && self.look_at_sessions()
-        {
-            decision = self.policy.decide(alert, &self.guard);
-        }
-        match decision {
+        match self.decide(alert, now) {
             Decision::Unmatched => {}
             Decision::Refused { refusal, .. } => {
                 self.counts.matched += 1;

@@ -3,21 +3,39 @@
 use std::collections::BTreeSet;
 
 use super::Daemon;
+use crate::alert::Alert;
 use crate::clock;
 use crate::ledger::{self, Ruling, Whom};
 use crate::offender::Offender;
-use crate::policy::Guard;
+use crate::policy::{Decision, Guard, Reason, Refusal};
 use crate::time::Moment;
 
 impl Daemon {
-    /// Whether nothing bans this address at `now`. Only then it is worth a look at sessions: somebody who is
-    /// banned cannot open one.
-    pub(super) fn is_new(&self, offender: Offender, now: Moment) -> bool {
-        self.ledger.standing(offender, now).is_none()
+    /// Decides one alert, with a fresh look at sessions where the decision depends on them.
+    pub(super) fn decide(&mut self, alert: &Alert<'_>, now: Moment) -> Decision {
+        let decision = self.policy.decide(alert, &self.guard);
+        let depends = match &decision {
+            // Somebody who is banned already cannot open a session.
+            Decision::Fired(offences) => offences
+                .first()
+                .is_some_and(|offence| self.ledger.standing(offence.offender, now).is_none()),
+            Decision::Refused { refusal, .. } => matches!(
+                refusal,
+                Refusal::Protected {
+                    reason: Reason::SshPeer(_),
+                    ..
+                }
+            ),
+            Decision::Unmatched => false,
+        };
+        if depends && self.look_at_sessions() {
+            return self.policy.decide(alert, &self.guard);
+        }
+        decision
     }
 
     /// Looks who is logged in, unless this was done a moment ago; whether the guard changed.
-    pub(super) fn look_at_sessions(&mut self) -> bool {
+    fn look_at_sessions(&mut self) -> bool {
         if !self.settings.surroundings.ssh_sessions {
             return false;
         }

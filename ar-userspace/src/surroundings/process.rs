@@ -182,7 +182,7 @@ mod tests {
     fn administrators_are_members_of_known_groups() {
         let groups = "root:x:0:\nsudo:x:27:alice\nwheel:x:10:\nadministrators:x:9:\nadmin:x:bad:\n";
         assert_eq!(admin_groups(groups), BTreeSet::from([10, 27]));
-        let users = "root:x:0:0:root:/root:/bin/sh\nalice:x:1000:1000::/home/alice:/bin/sh\n";
+        let users = "root:x:0:0:root:/root:/bin/sh\nalice:x:1000:1000::/nowhere:/bin/sh\n";
         assert_eq!(user_name(users, 1000), "alice");
         assert_eq!(user_name(users, 1001), "user 1001");
     }

@@ -30,7 +30,7 @@ pub(super) fn in_use() -> BTreeSet<IpAddr> {
 fn in_use_by(read: impl Fn(&str) -> String) -> BTreeSet<IpAddr> {
     let mut found = resolvers(&read(RESOLV_CONF));
     // Without any, the C library asks this host.
-    if found.iter().all(|address| address.is_loopback()) {
+    if found.iter().all(IpAddr::is_loopback) {
         for path in BEHIND_A_STUB {
             found.extend(resolvers(&read(path)));
         }
