@@ -24,7 +24,7 @@ use crate::enforcer::{Enforcer, Leave};
 use crate::ledger::{self, Action, Adoption, Effect, Key, Ledger, Limits, OnStop, Ruling};
 use crate::policy::{Decision, Guard, Offence, Policy, Target};
 use crate::source::{self, Batch, file::Follower};
-use crate::surroundings::{self, Sessions, Watch};
+use crate::surroundings::{self, Found, Sessions, Watch};
 use crate::time::Moment;
 use instance::Instance;
 use journal::Journal;
@@ -68,18 +68,18 @@ pub async fn run(
         .with_context(|| format!("cannot follow `{}`", settings.alerts.display()))?;
     let alerts_found = follower.is_open();
     let (enforcer, limits) = enforcer()?;
-    let watch = Watch::start(settings.surroundings.clone())?;
+    let (watch, found) = Watch::start(settings.surroundings.clone())?;
     let mut daemon = Daemon::new(settings, enforcer, limits, alerts_found)?;
     daemon.adopt()?;
-    daemon.protect_first(watch.guard().clone());
+    daemon.protect_first(found);
 
     let (batch_sender, mut batches) = mpsc::channel(source::QUEUE);
     let (request_sender, mut requests) = mpsc::channel(control::QUEUE);
     let socket = daemon.settings.run_dir.join("arfw.sock");
     let server = tokio::spawn(control::serve(&socket, request_sender)?);
     let mut follow = tokio::spawn(follower.follow(batch_sender));
-    let (guard_sender, mut guards) = mpsc::channel(1);
-    let watching = tokio::spawn(watch.follow(guard_sender));
+    let (find_sender, mut finds) = mpsc::channel(1);
+    let watching = tokio::spawn(watch.follow(find_sender));
     daemon
         .journal
         .ready(&daemon.settings, daemon.enforcer.as_ref(), alerts_found)?;
@@ -97,7 +97,7 @@ pub async fn run(
                 Event::DeadlineReached
             }
             // Before the alerts: an address that has just become the host's own is not banned.
-            Some(guard) = guards.recv() => Event::SurroundingsChanged(guard),
+            Some(found) = finds.recv() => Event::SurroundingsFound(found),
             Some(request) = requests.recv() => Event::Asked(request),
             Some(batch) = batches.recv() => Event::Records(batch),
             ended = &mut follow => Event::SourceEnded(ended.map_err(io::Error::other).flatten()),
@@ -105,7 +105,7 @@ pub async fn run(
         match event {
             Event::Records(batch) => daemon.read(&batch),
             Event::DeadlineReached => daemon.let_go(),
-            Event::SurroundingsChanged(guard) => daemon.protect(guard),
+            Event::SurroundingsFound(found) => daemon.protect(found),
             Event::Asked(request) => daemon.answer(request),
             Event::SourceEnded(ended) => {
                 break ended.with_context(|| {
@@ -139,8 +139,8 @@ enum Event {
     Records(Batch),
     /// The ledger's next deadline has come.
     DeadlineReached,
-    /// Other addresses than before must stay reachable.
-    SurroundingsChanged(Guard),
+    /// What must stay reachable has been looked up again.
+    SurroundingsFound(Found),
     /// Somebody asks at the control socket.
     Asked(Request),
     /// The file cannot be followed any longer.

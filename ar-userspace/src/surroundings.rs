@@ -38,6 +38,33 @@ impl Default for Settings {
     }
 }
 
+/// All that was found by one look.
+#[derive(Debug)]
+pub struct Found {
+    /// What must stay reachable, without the peers of sessions.
+    pub guard: Guard,
+    /// The sessions, which are to be looked at again before a decision.
+    pub sessions: Sessions,
+}
+
+impl Found {
+    /// Looks everything up.
+    ///
+    /// # Errors
+    ///
+    /// As [`look`].
+    pub fn now(settings: &Settings) -> anyhow::Result<Self> {
+        Ok(Self {
+            guard: look(settings)?,
+            sessions: if settings.ssh_sessions {
+                Sessions::looked()
+            } else {
+                Sessions::default()
+            },
+        })
+    }
+}
+
 /// Looks everything up, apart from sessions, which have a life of their own: [`Sessions`].
 ///
 /// # Errors

@@ -5,6 +5,7 @@ mod ssh;
 use std::ffi::OsStr;
 use std::fs;
 use std::net::IpAddr;
+use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
 use std::process::Command;
 
@@ -34,6 +35,20 @@ const CONF: &str = "
 </ossec_config>
 ";
 
+/// Alice administers the host, and bob does not. The server of SSH wants a user of its own.
+const PASSWD: &str = "root:x:0:0::/:/bin/sh
+nobody:x:65534:65534::/:/usr/sbin/nologin
+sshd:x:4000:65534::/:/usr/sbin/nologin
+alice:x:4001:4001::/:/bin/sh
+bob:x:4002:4002::/:/bin/sh
+";
+const GROUP: &str = "root:x:0:
+sudo:x:27:alice
+nogroup:x:65534:
+alice:x:4001:
+bob:x:4002:
+";
+
 /// A daemon whose `/etc` is a directory of the test's.
 struct Scene {
     link: Link,
@@ -51,8 +66,10 @@ impl Scene {
             &["-6", "route", "add", "default", "via", "2001:db8:b::2"],
         )?;
         let etc = tempfile::tempdir()?;
-        fs::copy("/etc/passwd", etc.path().join("passwd"))?;
-        fs::copy("/etc/group", etc.path().join("group"))?;
+        // Others than root look things up there as well.
+        fs::set_permissions(etc.path(), fs::Permissions::from_mode(0o755))?;
+        fs::write(etc.path().join("passwd"), PASSWD)?;
+        fs::write(etc.path().join("group"), GROUP)?;
         write_resolv_conf(etc.path(), "198.18.5.5")?;
         let home = Home::new(CONF)?;
         let script = r#"mount --bind "$0" /etc && exec "$@""#;

@@ -8,6 +8,7 @@ use crate::clock;
 use crate::ledger::{self, Ruling, Whom};
 use crate::offender::Offender;
 use crate::policy::{Decision, Guard, Reason, Refusal};
+use crate::surroundings::Found;
 use crate::time::Moment;
 
 impl Daemon {
@@ -36,12 +37,10 @@ impl Daemon {
 
     /// Looks who is logged in, unless this was done a moment ago; whether the guard changed.
     fn look_at_sessions(&mut self) -> bool {
-        if !self.settings.surroundings.ssh_sessions {
+        if !self.settings.surroundings.ssh_sessions || !self.sessions.refresh() {
             return false;
         }
-        let Some(peers) = self.sessions.refresh() else {
-            return false;
-        };
+        let peers = self.sessions.peers();
         let changed = peers != *self.guard.sessions();
         if changed {
             let mut guard = self.guard.clone();
@@ -52,19 +51,30 @@ impl Daemon {
     }
 
     /// Takes over what was looked up at the start, when nothing was protected.
-    pub(super) fn protect_first(&mut self, guard: Guard) {
-        self.journal.protects(&guard);
+    pub(super) fn protect_first(&mut self, found: Found) {
+        self.journal.protects(&found.guard);
+        let guard = self.with_sessions(found);
         self.release_protected_by(guard);
-        self.look_at_sessions();
         self.perform(clock::now());
     }
 
-    /// Takes over what was looked up after a change, and ends the bans of those who are protected by it.
-    pub(super) fn protect(&mut self, guard: Guard) {
-        let guard = guard.with_sessions_of(&self.guard);
-        self.replace_guard(guard);
-        self.look_at_sessions();
-        self.perform(clock::now());
+    /// Takes over what was looked up again, and ends the bans of those who are protected by it.
+    pub(super) fn protect(&mut self, found: Found) {
+        let guard = self.with_sessions(found);
+        if guard != self.guard {
+            self.replace_guard(guard);
+            self.perform(clock::now());
+        }
+    }
+
+    fn with_sessions(&mut self, found: Found) -> Guard {
+        let Found {
+            mut guard,
+            sessions,
+        } = found;
+        guard.set_sessions(sessions.peers());
+        self.sessions = sessions;
+        guard
     }
 
     fn replace_guard(&mut self, guard: Guard) {

@@ -57,13 +57,6 @@ impl Guard {
         &self.sessions
     }
 
-    /// The guard with the sessions of another.
-    #[must_use]
-    pub fn with_sessions_of(mut self, other: &Self) -> Self {
-        self.sessions.clone_from(&other.sessions);
-        self
-    }
-
     /// Why this address must not be banned; `None` when nothing protects it. An address's own reason comes
     /// before that of a session, and this before that of a network.
     #[must_use]
@@ -159,8 +152,11 @@ mod tests {
     fn sessions_protect_while_they_last() {
         let mut guard = Guard::default();
         guard.set_sessions(session("198.51.100.7"));
-        let kept = Guard::default().with_sessions_of(&guard);
-        check(&kept, "198.51.100.7", Some(&Reason::SshPeer("root".into())));
+        check(
+            &guard,
+            "198.51.100.7",
+            Some(&Reason::SshPeer("root".into())),
+        );
         guard.set_sessions(session("198.51.100.8"));
         check(&guard, "198.51.100.7", None);
     }

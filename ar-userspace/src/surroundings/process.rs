@@ -53,6 +53,18 @@ pub(super) fn is_roots_session(
     logged_in || who.is_some_and(|who| who.contains('@') && !who.ends_with(']'))
 }
 
+/// The processes of this namespace.
+pub(super) fn all() -> impl Iterator<Item = u32> {
+    let entries = fs::read_dir("/proc").into_iter().flatten().flatten();
+    entries.filter_map(|entry| entry.file_name().to_str()?.parse().ok())
+}
+
+/// The last number that the kernel has given to a process or a thread.
+pub(super) fn newest() -> Option<u32> {
+    let text = fs::read_to_string("/proc/loadavg").ok()?;
+    text.split_ascii_whitespace().last()?.parse().ok()
+}
+
 pub(super) fn comm(pid: u32) -> Option<String> {
     read(pid, "comm")
 }

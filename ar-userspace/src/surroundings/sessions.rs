@@ -23,17 +23,20 @@ const FRESH_FOR: u32 = 20;
 /// And never longer than this, whatever it takes: a session is known half a second after it began.
 const FRESH_AT_MOST: Duration = Duration::from_millis(500);
 
-/// How long a process that is none of the server's is taken for the same: numbers come back, but not so soon.
-const OTHERS_KNOWN_FOR: Duration = Duration::from_secs(1);
+/// How long a new process is looked at again: it may be about to become the server.
+const YOUNG_FOR: Duration = Duration::from_secs(1);
 
 /// What is known of the sessions of this host.
 #[derive(Debug, Default)]
 pub struct Sessions {
     /// Sessions, by process.
     open: BTreeMap<u32, Session>,
-    /// Processes that are none of the server's.
+    /// Processes that are none of the server's and will not become it.
     others: BTreeSet<u32>,
-    others_since: Option<Moment>,
+    /// New processes that are none of the server's, with when they were first seen.
+    young: BTreeMap<u32, Moment>,
+    /// The last process number that the kernel had given away at the last look.
+    newest: Option<u32>,
     fresh_until: Option<Moment>,
     told_blind: bool,
 }
@@ -47,20 +50,34 @@ struct Session {
 }
 
 impl Sessions {
-    /// The peers at this moment; `None` when a look before is fresh enough. Every call after the first costs
-    /// what the list of processes costs, and what the new ones cost; a fresh one costs nothing.
-    pub fn refresh(&mut self) -> Option<Peers> {
+    /// Looks at every process. Takes some microseconds for each: on a busy host, not for the task that bans.
+    #[must_use]
+    pub fn looked() -> Self {
+        let mut sessions = Self::default();
+        // It counts as no fresh look: the one that follows is short, and sees what began meanwhile.
+        sessions.look(clock::now());
+        sessions
+    }
+
+    /// Looks again, unless the last look is fresh enough; whether it did. Costs what a list of the processes
+    /// costs, and what those cost that are new.
+    ///
+    /// When the kernel goes through all numbers between two looks, a session may be taken for a process of
+    /// the same number before it. Hence [`looked`](Self::looked) from time to time.
+    pub fn refresh(&mut self) -> bool {
         let now = clock::now();
         if self.fresh_until.is_some_and(|until| now < until) {
-            return None;
+            return false;
         }
         self.look(now);
         let took = clock::now().since(now);
         self.fresh_until = Some(now.after(took.saturating_mul(FRESH_FOR).min(FRESH_AT_MOST)));
-        Some(self.peers())
+        true
     }
 
-    fn peers(&self) -> Peers {
+    /// The peers at the last look.
+    #[must_use]
+    pub fn peers(&self) -> Peers {
         let peers = self.open.values().flat_map(|session| {
             let peer = |peer: &Offender| (*peer, session.user.clone());
             session.peers.iter().map(peer)
@@ -69,12 +86,7 @@ impl Sessions {
     }
 
     fn look(&mut self, now: Moment) {
-        let known = |since: Moment| now.since(since) < OTHERS_KNOWN_FOR;
-        if !self.others_since.is_some_and(known) {
-            self.others.clear();
-            self.others_since = Some(now);
-        }
-        let servers = self.servers();
+        let servers = self.servers(now);
         self.open.retain(|pid, session| {
             servers.contains(pid) && process::started(*pid) == Some(session.started)
         });
@@ -91,26 +103,34 @@ impl Sessions {
     }
 
     /// The processes that carry the server's name.
-    fn servers(&mut self) -> BTreeSet<u32> {
+    fn servers(&mut self, now: Moment) -> BTreeSet<u32> {
+        // Read before the list: a number that is given away meanwhile is new at the next look too.
+        let newest = process::newest();
+        let first = self.newest.is_none();
+        let given_since = given_between(self.newest, newest);
+        let mut others = BTreeSet::new();
+        let mut young = BTreeMap::new();
         let mut servers = BTreeSet::new();
-        let directory = fs::read_dir("/proc").into_iter().flatten().flatten();
-        for entry in directory {
-            let Some(pid) = entry
-                .file_name()
-                .to_str()
-                .and_then(|name| name.parse().ok())
-            else {
-                continue;
-            };
-            if self.others.contains(&pid) {
+        for pid in process::all() {
+            if self.others.contains(&pid) && !given_since(pid) {
+                others.insert(pid);
                 continue;
             }
             if process::comm(pid).is_some_and(|comm| process::is_sshd(&comm)) {
                 servers.insert(pid);
+                continue;
+            }
+            let seen = self.young.get(&pid).copied().filter(|_| !given_since(pid));
+            let seen = seen.unwrap_or(now);
+            if first || now.since(seen) >= YOUNG_FOR {
+                others.insert(pid);
             } else {
-                self.others.insert(pid);
+                young.insert(pid, seen);
             }
         }
+        self.others = others;
+        self.young = young;
+        self.newest = newest;
         servers
     }
 
@@ -149,6 +169,16 @@ impl Sessions {
     }
 }
 
+/// Whether the kernel gave a number away after `last` and up to `newest`. It goes up, and begins again from
+/// below; when it does not tell, every number may be new.
+fn given_between(last: Option<u32>, newest: Option<u32>) -> impl Fn(u32) -> bool {
+    move |pid| match (last, newest) {
+        (Some(last), Some(newest)) if last <= newest => last < pid && pid <= newest,
+        (Some(last), Some(newest)) => last < pid || pid <= newest,
+        _ => true,
+    }
+}
+
 /// The session that a process of the server serves, its peers not looked up; `None` when nobody who matters
 /// has logged in.
 fn session_of(pid: u32) -> Option<Session> {
@@ -167,4 +197,48 @@ fn session_of(pid: u32) -> Option<Session> {
         user: process::user_name(&read("/etc/passwd"), identity.uid).into(),
         peers: Vec::new(),
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn numbers_that_were_given_away_since_are_new() {
+        let new = |last, newest| {
+            let given = given_between(last, newest);
+            [1, 10, 11, 20, 21, 30000].map(given)
+        };
+        assert_eq!(
+            new(Some(10), Some(20)),
+            [false, false, true, true, false, false]
+        );
+        assert_eq!(
+            new(Some(20), Some(10)),
+            [true, true, false, false, true, true]
+        );
+        assert_eq!(new(Some(10), Some(10)), [false; 6]);
+        assert_eq!(new(None, Some(10)), [true; 6]);
+    }
+
+    #[test]
+    fn a_process_is_looked_at_until_it_is_old_enough() {
+        let mut sessions = Sessions::default();
+        let now = clock::now();
+        sessions.servers(now);
+        assert!(sessions.others.contains(&std::process::id()));
+        let mut child = std::process::Command::new("sleep")
+            .arg("60")
+            .spawn()
+            .unwrap();
+        let pid = child.id();
+        sessions.servers(now);
+        assert!(sessions.young.contains_key(&pid));
+        sessions.servers(now.after(YOUNG_FOR));
+        assert!(sessions.others.contains(&pid) && !sessions.young.contains_key(&pid));
+        child.kill().unwrap();
+        child.wait().unwrap();
+        sessions.servers(now.after(YOUNG_FOR));
+        assert!(!sessions.others.contains(&pid));
+    }
 }

@@ -11,14 +11,14 @@ use tokio::sync::mpsc;
 use tokio::time::{sleep, timeout};
 
 use super::netlink::Notices;
-use super::{Settings, kernel, look, resolvers};
+use super::{Found, Settings, kernel, resolvers};
 use crate::clock;
-use crate::policy::Guard;
 
 /// Changes come in bursts, and the first of a burst is not the one to look at.
 const DEBOUNCE: Duration = Duration::from_millis(50);
 
-/// How often to look when nothing is said to have changed: a file may have been replaced unseen.
+/// How often to look when nothing is said to have changed: a file may have been replaced unseen, and every
+/// process is to be looked at once in a while.
 const EVERY: Duration = Duration::from_secs(60);
 
 /// The same while the kernel's notices cannot be had.
@@ -33,56 +33,46 @@ pub struct Watch {
     settings: Settings,
     notices: Option<Notices>,
     files: Option<pipe::Receiver>,
-    guard: Guard,
 }
 
 impl Watch {
-    /// Looks for the first time, and watches from before that look on. Must be called within a runtime.
+    /// Watches, and then looks for the first time: no change is missed. Must be called within a runtime.
     ///
     /// # Errors
     ///
     /// When what must be protected cannot be told. That changes cannot be heard of is only logged.
-    pub fn start(settings: Settings) -> anyhow::Result<Self> {
+    pub fn start(settings: Settings) -> anyhow::Result<(Self, Found)> {
         let mut watch = Self {
             files: told(watch_files(), "cannot watch `resolv.conf`"),
             notices: None,
-            guard: Guard::default(),
             settings,
         };
         watch.subscribe();
-        watch.guard = look(&watch.settings)?;
-        Ok(watch)
+        let found = Found::now(&watch.settings)?;
+        Ok((watch, found))
     }
 
-    /// What was found by the last look.
-    #[must_use]
-    pub fn guard(&self) -> &Guard {
-        &self.guard
-    }
-
-    /// Looks again after every change, and hands on what is another than before; ends when nobody takes it.
+    /// Looks again after every change and from time to time, and hands on what it finds; ends when nobody
+    /// takes it.
     ///
     /// The look itself is made on a thread of its own: no alert waits for a router's table.
-    pub async fn follow(mut self, guards: mpsc::Sender<Guard>) {
+    pub async fn follow(mut self, finds: mpsc::Sender<Found>) {
         let mut failing = false;
         loop {
             tokio::select! {
                 () = self.change() => {}
-                () = guards.closed() => return,
+                () = finds.closed() => return,
             }
             sleep(DEBOUNCE).await;
             self.skip();
             let settings = self.settings.clone();
             let begun = clock::now();
-            let looked = tokio::task::spawn_blocking(move || look(&settings)).await;
+            let looked = tokio::task::spawn_blocking(move || Found::now(&settings)).await;
             match looked.map_err(anyhow::Error::from).flatten() {
-                Ok(guard) => {
+                Ok(found) => {
                     failing = false;
-                    if guard != self.guard {
-                        self.guard = guard.clone();
-                        if guards.send(guard).await.is_err() {
-                            return;
-                        }
+                    if finds.send(found).await.is_err() {
+                        return;
                     }
                 }
                 Err(error) => {

@@ -36,7 +36,8 @@ struct Server {
 }
 
 impl Server {
-    fn start(link: &Link) -> Result<Self> {
+    fn start(scene: &Scene) -> Result<Self> {
+        let (link, etc) = (&scene.link, scene.etc.path());
         let keys = tempfile::tempdir()?;
         let path = |name: &str| keys.path().join(name);
         for name in ["host", "client"] {
@@ -47,17 +48,20 @@ impl Server {
             ensure!(keygen.status()?.success(), "cannot make a key");
         }
         let conf = format!(
-            "Port {PORT}\nListenAddress {HOST_V4}\nHostKey {}\nAuthorizedKeysFile {}\n\
+            "Port {PORT}\nListenAddress {HOST_V4}\nHostKey {}\n\
+             AuthorizedKeysFile /etc/authorized_keys\n\
              PermitRootLogin yes\nStrictModes no\nUsePAM no\nPidFile none\nMaxStartups 100\n",
             path("host").display(),
-            path("client.pub").display(),
         );
+        fs::copy(path("client.pub"), etc.join("authorized_keys"))?;
         fs::write(path("sshd_config"), conf)?;
         // The server insists on a directory in /run, which it gets for itself alone.
-        let script = r#"mount -t tmpfs tmpfs /run && mkdir /run/sshd && exec "$0" -D -e -f "$1""#;
+        let script = r#"mount -t tmpfs -o mode=755 tmpfs /run && mkdir /run/sshd &&
+            mount --bind "$2" /etc && exec "$0" -D -e -f "$1""#;
         let mut sshd = Command::new("unshare");
         sshd.args(["--mount", "sh", "-c", script, SSHD])
             .arg(path("sshd_config"))
+            .arg(etc)
             .stdin(Stdio::null())
             .stderr(Stdio::piped());
         let mut child = link.host.spawn(&mut sshd)?;
@@ -76,8 +80,8 @@ impl Server {
         Ok(Self { child, keys })
     }
 
-    /// Logs in as root from one of the offender's addresses.
-    fn log_in(&self, link: &Link, from: IpAddr) -> Result<Session> {
+    /// Logs in from one of the offender's addresses.
+    fn log_in(&self, link: &Link, user: &str, from: IpAddr) -> Result<Session> {
         let key: PathBuf = self.keys.path().join("client");
         let mut ssh = Command::new("ssh");
         ssh.args(["-F", "none", "-T", "-o", "BatchMode=yes"])
@@ -90,7 +94,7 @@ impl Server {
             .args(["-o", "IdentitiesOnly=yes", "-o", "LogLevel=ERROR", "-i"])
             .arg(key)
             .args(["-b", &from.to_string(), "-p", &PORT.to_string()])
-            .args([&format!("root@{HOST_V4}"), "echo in; cat"])
+            .args([&format!("{user}@{HOST_V4}"), "echo in; cat"])
             .stdin(Stdio::piped())
             .stdout(Stdio::piped());
         let mut child = link.offender.spawn(&mut ssh)?;
@@ -151,10 +155,10 @@ fn knock(link: &Link, from: IpAddr) -> Result<TcpStream> {
 fn an_administrators_session_protects_its_peer_while_it_lasts() {
     let protected = || -> Result<()> {
         let mut scene = Scene::new(&[])?;
-        let server = Server::start(&scene.link)?;
+        let server = Server::start(&scene)?;
         let (admin, attacker) = (offender_v4(7), offender_v4(8));
         let knocking = knock(&scene.link, attacker)?;
-        let session = server.log_in(&scene.link, admin)?;
+        let session = server.log_in(&scene.link, "root", admin)?;
         let why = "the peer of an SSH session of root";
         scene.alert(admin)?;
         scene.becomes_protected(&admin.to_string(), why)?;
@@ -192,8 +196,8 @@ fn bans_in_the_end(scene: &mut Scene, address: IpAddr) -> Result<()> {
 fn a_session_protects_its_peer_without_the_server() {
     let protected = || -> Result<()> {
         let mut scene = Scene::new(&[])?;
-        let server = Server::start(&scene.link)?;
-        let session = server.log_in(&scene.link, offender_v4(7))?;
+        let server = Server::start(&scene)?;
+        let session = server.log_in(&scene.link, "root", offender_v4(7))?;
         kill_process(Pid::from_child(&server.child), Signal::TERM)?;
         drop(server);
         scene.alert(offender_v4(7))?;
@@ -210,13 +214,39 @@ fn a_session_protects_its_peer_without_the_server() {
 fn sessions_protect_nobody_when_that_is_switched_off() {
     let switched_off = || -> Result<()> {
         let mut scene = Scene::new(&["--no-protect-ssh"])?;
-        let server = Server::start(&scene.link)?;
-        let session = server.log_in(&scene.link, offender_v4(7))?;
+        let server = Server::start(&scene)?;
+        let session = server.log_in(&scene.link, "root", offender_v4(7))?;
         scene.is_banned(offender_v4(7))?;
         drop((session, server));
         scene.end()
     };
     if has_sshd() {
         switched_off().unwrap();
+    }
+}
+
+#[test]
+fn members_of_an_administrators_group_are_protected_and_other_users_are_not() {
+    let told_apart = || -> Result<()> {
+        let mut scene = Scene::new(&[])?;
+        let server = Server::start(&scene)?;
+        let (alice, bob) = (offender_v4(7), offender_v4(8));
+        let sessions = [
+            server.log_in(&scene.link, "alice", alice)?,
+            server.log_in(&scene.link, "bob", bob)?,
+        ];
+        let why = "the peer of an SSH session of alice";
+        scene.alert(alice)?;
+        scene.becomes_protected(&alice.to_string(), why)?;
+        scene
+            .daemon
+            .wait_for(&format!("no ban: {alice} is protected: {why}"))?;
+        scene.is_banned(bob)?;
+        scene.is_refused(alice, why)?;
+        drop((sessions, server));
+        scene.end()
+    };
+    if has_sshd() {
+        told_apart().unwrap();
     }
 }
