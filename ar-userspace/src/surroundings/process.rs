@@ -238,6 +238,9 @@ mod tests {
 
     #[test]
     fn a_login_is_told_by_audit_without_a_title() {
+        // As OpenSSH 9.2 shows a root login that runs no command.
+        check("sshd: root", Some((0, 1)), NONE, true);
+        check("sshd: root", None, NONE, false);
         check("sshd: root [priv]", Some((0, 8)), NONE, true);
         check("sshd: root [priv]", Some((0, 8)), (0, 7), true);
         check("sshd: alice [priv]", Some((1000, 8)), NONE, false);
