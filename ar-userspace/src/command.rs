@@ -18,6 +18,7 @@ use std::process::ExitCode;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
 use crate::enforcer::xdp;
+use crate::offender::Prefix;
 
 /// Where OSSEC and Wazuh keep their configuration.
 const OSSEC_CONF: &str = "/var/ossec/etc/ossec.conf";
@@ -126,6 +127,13 @@ struct RunArguments {
     /// What a stop leaves in the kernel
     #[arg(long, value_enum, default_value_t)]
     on_stop: OnStop,
+    /// Address or network that is never banned; may be repeated. So are, without it, this host's own
+    /// addresses, its gateways, resolvers and manager
+    #[arg(long, value_name = "ADDRESS[/BITS]")]
+    protect: Vec<Prefix>,
+    /// Also ban the peers of SSH sessions of root and of members of group wheel, sudo or admin
+    #[arg(long)]
+    no_protect_ssh: bool,
     #[command(flatten)]
     executables: executables::Executables,
     #[command(flatten)]

@@ -6,6 +6,7 @@
 mod command;
 mod fields;
 mod lint;
+mod managers;
 mod raw;
 mod reading;
 mod resolved;
@@ -22,6 +23,7 @@ use std::time::Duration;
 
 pub use self::reading::{Reading, read, read_bytes};
 pub use self::white_list::{EntryKind, Pattern, WhiteList, WhiteListEntry};
+use crate::offender::Offender;
 
 /// The longest time of a ban that ends: 4294967295 seconds, 136 years. A longer one is an error.
 pub const MAX_TIMEOUT: Duration = Duration::from_secs(u32::MAX as u64);
@@ -47,6 +49,8 @@ pub struct Config {
     pub repeated_offenders: Vec<Duration>,
     /// Who is never banned.
     pub white_list: WhiteList,
+    /// The addresses of an agent's managers, in document order (AR-OFF-5). A host name is not one.
+    pub managers: Vec<Offender>,
 }
 
 /// One section that names a command.
@@ -192,18 +196,21 @@ impl Default for Config {
             responses: Vec::new(),
             repeated_offenders: Vec::new(),
             white_list: WhiteList::default(),
+            managers: Vec::new(),
         }
     }
 }
 
 impl Config {
     /// The configuration of an executor that has a file of its own: its list of repeated offenders replaces
-    /// this one's, also when it has none, and it may switch itself off (AR-CFG-15, AR-ROUTE-6).
+    /// this one's, also when it has none, it may switch itself off (AR-CFG-15, AR-ROUTE-6), and it knows its
+    /// managers.
     #[must_use]
     pub fn with_agent(self, agent: &Self) -> Self {
         Self {
             enabled: self.enabled && agent.enabled,
             repeated_offenders: agent.repeated_offenders.clone(),
+            managers: agent.managers.clone(),
             ..self
         }
     }

@@ -3,13 +3,13 @@
 //! Data flows one way: a batch of lines becomes alerts, offences, and effects, which are performed
 //! before anything is logged or counted as done (AR-IMP-5).
 
+mod guarding;
 pub mod instance;
 mod journal;
 mod perform;
 mod programs;
 mod reconcile;
 mod responses;
-pub mod surroundings;
 pub mod view;
 
 use std::io;
@@ -33,6 +33,7 @@ use crate::responses_log::{Lines, ResponsesLog};
 use crate::source::file::Follower;
 use crate::source::{self, Batch, Position};
 use crate::store::Store;
+use crate::surroundings::{self, Found, Sessions, Watch};
 use crate::time::{Moment, Wall};
 use instance::Instance;
 use journal::Journal;
@@ -68,6 +69,8 @@ pub struct Settings {
     pub responses_log: Option<PathBuf>,
     /// Whether executables are logged there too, and not only the kernel's bans.
     pub log_programs: bool,
+    /// Who is protected besides those that are looked up.
+    pub surroundings: surroundings::Settings,
 }
 
 /// Runs until it is told to stop. Must be called within a current-thread runtime with I/O.
@@ -90,10 +93,12 @@ pub async fn run(
         .with_context(|| format!("cannot follow `{}`", settings.alerts.display()))?;
     let log = responses::open(settings.responses_log.as_deref())?;
     let (enforcer, limits) = enforcer()?;
+    let (watch, found) = Watch::start(settings.surroundings.clone())?;
     let lines = log.as_ref().and_then(ResponsesLog::lines);
     let (mut daemon, mut reports) =
         Daemon::new(settings, store, held.records, enforcer, limits, lines)?;
     daemon.reconcile()?;
+    daemon.protect_first(found);
     // So that the next start knows what was there when this one began.
     daemon.read_to = Some(follower.position());
     daemon.settle();
@@ -107,6 +112,8 @@ pub async fn run(
         let _ = server_stopped.await;
     })?);
     let mut follow = tokio::spawn(follower.follow(batch_sender));
+    let (find_sender, mut finds) = mpsc::channel(1);
+    let watching = tokio::spawn(watch.follow(find_sender));
     daemon
         .journal
         .ready(&daemon.settings, daemon.enforcer.as_ref(), start)?;
@@ -123,6 +130,8 @@ pub async fn run(
                 rung.context("cannot wait for the timer")?;
                 Event::DeadlineReached
             }
+            // Before the alerts: an address that has just become the host's own is not banned.
+            Some(found) = finds.recv() => Event::SurroundingsFound(found),
             Some(request) = requests.recv() => Event::Asked(request),
             Some(report) = reports.recv() => Event::Outcome(report),
             Some(batch) = batches.recv() => Event::Records(batch),
@@ -132,6 +141,7 @@ pub async fn run(
             Event::Records(batch) => daemon.read(&batch),
             Event::DeadlineReached => daemon.let_go(),
             Event::Outcome(report) => daemon.hear(report),
+            Event::SurroundingsFound(found) => daemon.protect(found),
             Event::SourceEnded(ended) => {
                 break ended.with_context(|| {
                     format!(
@@ -165,6 +175,7 @@ pub async fn run(
     drop(stop_server);
     // A client that does not take its answer holds nobody up.
     let _ = tokio::time::timeout(ANSWER_WITHIN, &mut server).await;
+    watching.abort();
     server.abort();
     // Somebody may have removed it; it is of no use to anyone any more.
     let _ = std::fs::remove_file(&socket);
@@ -181,6 +192,8 @@ enum Event {
     Records(Batch),
     /// The ledger's next deadline has come.
     DeadlineReached,
+    /// What must stay reachable has been looked up again.
+    SurroundingsFound(Found),
     /// Somebody asks at the control socket.
     Asked(Request),
     /// An executable says what it is about, or has ended.
@@ -195,6 +208,7 @@ struct Daemon {
     settings: Settings,
     policy: Policy,
     guard: Guard,
+    sessions: Sessions,
     ledger: Ledger,
     store: Store,
     enforcer: Box<dyn Enforcer>,
@@ -228,7 +242,7 @@ impl Daemon {
         let records = records.into_iter().map(|record| record.since_boot(clocks));
         let mut ledger = Ledger::restore(ledger_settings, records, clocks.moment);
         ledger.track_changes();
-        let node = surroundings::node();
+        let node = node();
         let for_programs = lines.clone().filter(|_| settings.log_programs);
         let (programs, reports) =
             Programs::new(settings.programs.clone(), node.clone(), for_programs);
@@ -237,7 +251,8 @@ impl Daemon {
             fired: Fired::new(&settings.config),
             responses: Responses::new(lines, node),
             policy: Policy::new(Arc::new(settings.config.clone())),
-            guard: surroundings::guard()?,
+            guard: Guard::default(),
+            sessions: Sessions::default(),
             ledger,
             store,
             enforcer,
@@ -275,7 +290,7 @@ impl Daemon {
     }
 
     fn judge(&mut self, alert: &Alert<'_>, line: &[u8], now: Moment) {
-        match self.policy.decide(alert, &self.guard) {
+        match self.decide(alert, now) {
             Decision::Unmatched => {}
             Decision::Refused { refusal, .. } => {
                 self.counts.matched += 1;
@@ -336,6 +351,12 @@ impl Daemon {
         };
         self.enforcer.close(leave).context("cannot clean up")
     }
+}
+
+/// The name of this host, as messages to executables tell it.
+fn node() -> String {
+    let uname = rustix::system::uname();
+    uname.nodename().to_string_lossy().into_owned()
 }
 
 /// Answers; a reply that is dropped tells the client that there is no answer.

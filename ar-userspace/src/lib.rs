@@ -2,8 +2,8 @@
 //!
 //! Data flows one way: source -> alert -> policy -> ledger -> enforcer. The core (`config`, `alert`,
 //! `policy`, `ledger`, `simulation`, `diagnostic`, `time`, `offender`) is pure: time comes in as an argument and
-//! effects go out as values. The shell (`source`, `responses_log`, `enforcer`, `store`, `clock`, `control`, `daemon`)
-//! performs. ARCHITECTURE.md says which module may use which; `cargo xtask tidy` checks it.
+//! effects go out as values. The shell (`source`, `responses_log`, `enforcer`, `store`, `clock`, `surroundings`,
+//! `control`, `daemon`) performs. ARCHITECTURE.md says which module may use which; `cargo xtask tidy` checks it.
 
 #![forbid(unsafe_code)]
 
@@ -24,3 +24,4 @@ pub mod enforcer;
 pub mod responses_log;
 pub mod source;
 pub mod store;
+pub mod surroundings;

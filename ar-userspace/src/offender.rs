@@ -98,6 +98,11 @@ pub struct Prefix {
     len: u8,
 }
 
+/// The text is neither a literal address nor a network.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("expected an address, or a network such as `192.0.2.0/24` or `2001:db8::/32`")]
+pub struct NotAPrefix;
+
 impl Prefix {
     /// The network of `len` bits that holds `addr`; `None` when the family has fewer bits.
     ///
@@ -136,6 +141,28 @@ impl Prefix {
     #[must_use]
     pub fn bits(self) -> u8 {
         self.len
+    }
+}
+
+impl FromStr for Prefix {
+    type Err = NotAPrefix;
+
+    /// Reads an address, or an address, `/` and a number of bits; host bits are masked off. A network of
+    /// IPv4-mapped addresses is the IPv4 network (AR-OFF-4).
+    fn from_str(text: &str) -> Result<Self, NotAPrefix> {
+        let Some((address, bits)) = text.split_once('/') else {
+            let offender = text.parse::<Offender>().map_err(|_| NotAPrefix)?;
+            return Ok(Self::host(offender));
+        };
+        let address: IpAddr = address.parse().map_err(|_| NotAPrefix)?;
+        let digits = !bits.is_empty() && bits.bytes().all(|byte| byte.is_ascii_digit());
+        let len: u8 = bits.parse().ok().filter(|_| digits).ok_or(NotAPrefix)?;
+        let mapped = match (address, address.to_canonical()) {
+            (IpAddr::V6(_), v4 @ IpAddr::V4(_)) => len.checked_sub(96).map(|len| (v4, len)),
+            _ => None,
+        };
+        let (address, len) = mapped.unwrap_or((address, len));
+        Self::new(address, len).ok_or(NotAPrefix)
     }
 }
 
@@ -189,6 +216,33 @@ mod tests {
             "999.1.1.1",
         ] {
             assert_eq!(offender(text), None, "{text:?}");
+        }
+    }
+
+    #[test]
+    fn a_prefix_is_read_from_its_text() {
+        let read = |text: &str| text.parse::<Prefix>().ok().map(|found| found.to_string());
+        for (text, expected) in [
+            ("198.51.100.9", "198.51.100.9/32"),
+            ("198.51.100.9/24", "198.51.100.0/24"),
+            ("0.0.0.0/0", "0.0.0.0/0"),
+            ("2001:DB8::9", "2001:db8::9/128"),
+            ("2001:db8::9/32", "2001:db8::/32"),
+            ("::ffff:198.51.100.9", "198.51.100.9/32"),
+            ("::ffff:198.51.100.9/120", "198.51.100.0/24"),
+        ] {
+            assert_eq!(read(text).as_deref(), Some(expected), "{text}");
+        }
+        for text in [
+            "",
+            "/",
+            "198.51.100.9/",
+            "198.51.100.9/33",
+            "198.51.100.9/+8",
+            "host/24",
+            "::/129",
+        ] {
+            assert_eq!(read(text), None, "{text}");
         }
     }
 

@@ -4,6 +4,7 @@ mod configuration;
 mod conformance;
 mod executables;
 mod faults;
+mod guard;
 mod leftovers;
 mod packets;
 mod replay;

@@ -5,6 +5,7 @@
 mod bench;
 mod build;
 mod demo;
+mod fuzz;
 mod interrupt;
 mod run;
 mod scene;
@@ -64,6 +65,14 @@ enum Command {
     },
     /// Checks what the documents promise and a compiler cannot
     Tidy,
+    /// Feeds the readers of configurations and alerts with damaged input, until the time is over or one falls
+    Fuzz {
+        /// What to feed: config or alert [default: each in turn]
+        target: Option<String>,
+        /// How long to feed each
+        #[arg(long, value_name = "N", default_value_t = 60)]
+        seconds: u32,
+    },
 }
 
 fn main() -> ExitCode {
@@ -87,5 +96,6 @@ fn dispatch(command: Command) -> Result<()> {
         Command::Test { args } => test::command(&ws, &args),
         Command::Vectors { directory } => vectors::command(&ws, directory),
         Command::Tidy => tidy::command(&ws),
+        Command::Fuzz { target, seconds } => fuzz::command(&ws, target.as_deref(), seconds),
     }
 }

@@ -24,9 +24,11 @@ enum End {
 }
 
 /// Packages whose tests need neither root nor a built daemon.
-const UNIT: [&str; 6] = [
+const UNIT: [&str; 8] = [
     "--package",
     "ar-userspace",
+    "--package",
+    "fuzz",
     "--package",
     "ar-ebpf",
     "--package",

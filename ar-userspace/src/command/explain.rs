@@ -16,8 +16,8 @@ use self::facts::Facts;
 use super::{Exit, OSSEC_CONF, check, output};
 use crate::alert::{Alert, Malformed};
 use crate::config::Config;
-use crate::daemon::surroundings;
 use crate::policy::Guard;
+use crate::surroundings;
 
 /// What is explained, and by which configuration.
 #[derive(Debug, Args)]
@@ -44,8 +44,8 @@ pub(super) fn run(arguments: &Arguments, json: bool) -> anyhow::Result<Exit> {
     };
     let explainer = Explainer {
         name: arguments.config.display().to_string(),
+        guard: surroundings::guard(&surroundings::Settings::of(&config))?,
         config,
-        guard: surroundings::guard()?,
     };
     let source = input::Source::of(arguments.alert.as_deref());
     if arguments.all {

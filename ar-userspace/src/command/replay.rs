@@ -25,13 +25,13 @@ use self::times::Times;
 use super::{Exit, OSSEC_CONF, check, output};
 use crate::alert::Alert;
 use crate::config::Config;
-use crate::daemon::surroundings;
 use crate::enforcer::xdp;
 use crate::ledger::Limits;
 use crate::policy::Guard;
 use crate::policy::route::Host;
 use crate::simulation::{Happening, Scene, Simulation};
 use crate::source::Lines;
+use crate::surroundings;
 
 /// Bytes that are read at once.
 const CHUNK: usize = 1 << 18;
@@ -56,13 +56,13 @@ pub(super) struct Arguments {
 }
 
 pub(super) fn run(arguments: &Arguments, json: bool) -> anyhow::Result<Exit> {
-    let guard = surroundings::guard()?;
     let mut runs = Vec::new();
     for path in std::iter::once(&arguments.config).chain(&arguments.against) {
         let Some(config) = check::load(path)? else {
             return Ok(Exit::WrongConfiguration);
         };
-        runs.push(Run::new(path.display().to_string(), config, guard.clone()));
+        let guard = surroundings::guard(&surroundings::Settings::of(&config))?;
+        runs.push(Run::new(path.display().to_string(), config, guard));
     }
     let (reader, length) = open(&arguments.alerts)?;
     let shares_terminal = arguments.timeline && io::stdout().is_terminal();

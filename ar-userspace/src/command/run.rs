@@ -10,6 +10,7 @@ use crate::daemon::{self, Settings};
 use crate::enforcer::dry_run::DryRun;
 use crate::enforcer::{Enforcer, xdp};
 use crate::ledger::Limits;
+use crate::surroundings;
 
 pub(super) fn run(arguments: &RunArguments) -> anyhow::Result<Exit> {
     let (text, reading) = check::read(&arguments.config, &arguments.executables)?;
@@ -20,6 +21,11 @@ pub(super) fn run(arguments: &RunArguments) -> anyhow::Result<Exit> {
         return Ok(Exit::WrongConfiguration);
     };
     let _log = log_to_stderr();
+    let surroundings = surroundings::Settings {
+        protect: arguments.protect.clone(),
+        ssh_sessions: !arguments.no_protect_ssh,
+        ..surroundings::Settings::of(&config)
+    };
     let settings = Settings {
         config_path: arguments.config.clone(),
         config,
@@ -31,6 +37,7 @@ pub(super) fn run(arguments: &RunArguments) -> anyhow::Result<Exit> {
         programs: arguments.executables.settings(&arguments.runs),
         responses_log: arguments.runs.responses_log.clone(),
         log_programs: arguments.runs.log_programs(),
+        surroundings,
     };
     on_runtime(daemon::run(settings, || enforcer(arguments)))?;
     Ok(Exit::Done)

@@ -22,6 +22,8 @@ pub(super) struct Raw {
     pub(super) commands: Vec<Element>,
     /// `<global>`.
     pub(super) globals: Vec<Element>,
+    /// `<client>`, of which only the managers' addresses are read (AR-OFF-5).
+    pub(super) clients: Vec<Element>,
     /// `<alerts>`, which only warnings look at (AR-ALERT-4).
     pub(super) alerts: Vec<Element>,
     /// What is wrong with the XML, and elements that look like a root and are none.
@@ -79,6 +81,7 @@ impl Raw {
             "active-response" => Some(&mut self.sections),
             "command" => Some(&mut self.commands),
             "global" => Some(&mut self.globals),
+            "client" => Some(&mut self.clients),
             "alerts" => Some(&mut self.alerts),
             _ => None,
         }

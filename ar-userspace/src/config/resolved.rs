@@ -8,6 +8,7 @@ use std::time::Duration;
 use super::command::Commands;
 use super::fields::found;
 use super::lint;
+use super::managers;
 use super::raw::{Element, Raw};
 use super::response::{self, Section, minutes};
 use super::value::Part;
@@ -41,6 +42,7 @@ pub(super) fn resolve(raw: &Raw, lines: &Lines<'_>, out: &mut Vec<Diagnostic>) -
             .collect(),
         repeated_offenders,
         white_list,
+        managers: managers::read(&raw.clients),
     }
 }
 

@@ -8,7 +8,8 @@ use crate::alert::{Alert, Malformed};
 use crate::config::{Config, Response};
 use crate::enforcer::Enforcer;
 use crate::ledger::{Action, Effect, Key, Ruling, Rung};
-use crate::policy::{Offence, Refusal, Target};
+use crate::offender::Offender;
+use crate::policy::{Guard, Offence, Reason, Refusal, Target};
 use crate::source::file::Start;
 use crate::time::{Expiry, Moment};
 
@@ -19,6 +20,8 @@ const MALFORMED_EVERY: Duration = Duration::from_secs(10);
 
 /// Offences that wait to be told at most, apart from those of one batch: less than a tenth of a second's.
 const WAITING: usize = 16_384;
+/// Addresses that are told one by one when many become protected at once.
+const PROTECTED_TOLD: usize = 16;
 
 /// The log, and what waits to be told.
 #[derive(Debug)]
@@ -175,6 +178,33 @@ impl Journal {
             Refusal::Injection { .. } => tracing::warn!(rule, "no ban: {refusal}"),
             _ => tracing::info!(rule, "no ban: {refusal}"),
         }
+    }
+
+    /// Who must stay reachable, at the start.
+    pub(super) fn protects(&self, guard: &Guard) {
+        for address in guard.hosts() {
+            let reason = guard.reason(address);
+            tracing::debug!(%address, "protected: {}", reason.map_or(String::new(), |it| it.to_string()));
+        }
+    }
+
+    /// Who must stay reachable from here on and need not before.
+    pub(super) fn protects_beyond(&self, guard: &Guard, older: &Guard) {
+        let mut hosts = guard.hosts_beyond(older);
+        for address in hosts.by_ref().take(PROTECTED_TOLD) {
+            if let Some(reason) = guard.reason(address) {
+                tracing::info!(%address, "protected from here on: {reason}");
+            }
+        }
+        let untold = hosts.count();
+        if untold > 0 {
+            tracing::info!(untold, "further addresses are protected from here on");
+        }
+    }
+
+    /// Somebody who is banned must be reachable from here on.
+    pub(super) fn released(&self, offender: Offender, reason: &Reason) {
+        tracing::warn!(address = %offender, "releasing a ban: the address is protected: {reason}");
     }
 
     /// An offence that other hosts are to act on.

@@ -143,9 +143,7 @@ pub fn suspect(config: &Config, alert: &Alert<'_>, guard: &Guard) -> Suspect {
     Suspect {
         offender,
         special: offender.and_then(Offender::special),
-        protected: offender
-            .and_then(|offender| guard.reason(offender))
-            .cloned(),
+        protected: offender.and_then(|offender| guard.reason(offender)),
         white_listed: white_listed.cloned(),
         refusal: judge(config, alert, guard).err(),
     }

@@ -11,6 +11,8 @@ use crate::offender::{Offender, Prefix};
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Guard {
     hosts: BTreeMap<Offender, Reason>,
+    /// The users whose sessions have these peers. Apart, because they come and go without the others.
+    sessions: BTreeMap<Offender, Box<str>>,
     networks: Vec<(Prefix, Reason)>,
 }
 
@@ -19,14 +21,16 @@ pub struct Guard {
 pub enum Reason {
     /// An address of this host.
     OwnAddress,
+    /// The broadcast address of a network of this host.
+    Broadcast,
     /// A default gateway.
     Gateway,
     /// A resolver that this host asks.
     Resolver,
     /// The manager, without which no agent can be reached.
     Manager,
-    /// The other end of an administrator's session.
-    SshPeer,
+    /// The other end of an SSH session of this user, who administers the host.
+    SshPeer(Box<str>),
     /// Anything else, in the operator's words.
     Other(Box<str>),
 }
@@ -42,15 +46,47 @@ impl Guard {
         self.networks.push((network, reason));
     }
 
-    /// Why this address must not be banned; `None` when nothing protects it.
+    /// Protects the peers of administrators' sessions, with the user of each, and none that it did before.
+    pub fn set_sessions(&mut self, sessions: BTreeMap<Offender, Box<str>>) {
+        self.sessions = sessions;
+    }
+
+    /// The peers of administrators' sessions, with the user of each.
     #[must_use]
-    pub fn reason(&self, offender: Offender) -> Option<&Reason> {
-        self.hosts.get(&offender).or_else(|| {
-            self.networks
-                .iter()
-                .find(|(network, _)| network.covers(offender))
-                .map(|(_, reason)| reason)
-        })
+    pub fn sessions(&self) -> &BTreeMap<Offender, Box<str>> {
+        &self.sessions
+    }
+
+    /// Why this address must not be banned; `None` when nothing protects it. An address's own reason comes
+    /// before that of a session, and this before that of a network.
+    #[must_use]
+    pub fn reason(&self, offender: Offender) -> Option<Reason> {
+        let own = self.hosts.get(&offender).cloned();
+        own.or_else(|| self.sessions.get(&offender).cloned().map(Reason::SshPeer))
+            .or_else(|| {
+                let mut networks = self.networks.iter();
+                let network = networks.find(|(network, _)| network.covers(offender));
+                network.map(|(_, reason)| reason.clone())
+            })
+    }
+
+    /// Whom this guard protects by name, sessions apart.
+    pub fn hosts(&self) -> impl Iterator<Item = Offender> {
+        self.hosts.keys().copied()
+    }
+
+    /// Whom this guard protects by name and `older` does not.
+    pub fn hosts_beyond(&self, older: &Self) -> impl Iterator<Item = Offender> {
+        let hosts = self.hosts.keys().chain(self.sessions.keys());
+        hosts
+            .filter(|host| !older.hosts.contains_key(host) && !older.sessions.contains_key(host))
+            .copied()
+    }
+
+    /// The networks that this guard protects and `older` does not.
+    pub fn networks_beyond(&self, older: &Self) -> impl Iterator<Item = Prefix> {
+        let networks = self.networks.iter().map(|(network, _)| *network);
+        networks.filter(|network| older.networks.iter().all(|(old, _)| old != network))
     }
 }
 
@@ -58,10 +94,13 @@ impl fmt::Display for Reason {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Self::OwnAddress => "an address of this host",
+            Self::Broadcast => "the broadcast address of a network of this host",
             Self::Gateway => "a default gateway",
             Self::Resolver => "a resolver of this host",
             Self::Manager => "the manager",
-            Self::SshPeer => "the peer of an administrator's session",
+            Self::SshPeer(user) => {
+                return write!(f, "the peer of an SSH session of {}", user.escape_debug());
+            }
             Self::Other(reason) => reason,
         })
     }
@@ -72,7 +111,12 @@ mod tests {
     use super::*;
 
     fn check(guard: &Guard, text: &str, expected: Option<&Reason>) {
-        assert_eq!(guard.reason(text.parse().unwrap()), expected, "{text}");
+        let found = guard.reason(text.parse().unwrap());
+        assert_eq!(found.as_ref(), expected, "{text}");
+    }
+
+    fn session(peer: &str) -> BTreeMap<Offender, Box<str>> {
+        BTreeMap::from([(peer.parse().unwrap(), "root".into())])
     }
 
     /// AR-OFF-5
@@ -96,9 +140,47 @@ mod tests {
         guard.protect_network(network, other.clone());
         guard.protect_network(network, Reason::Manager);
         guard.protect("192.0.2.1".parse().unwrap(), Reason::Gateway);
-        guard.protect("192.0.2.1".parse().unwrap(), Reason::SshPeer);
+        guard.protect("192.0.2.1".parse().unwrap(), Reason::Resolver);
         check(&guard, "192.0.2.1", Some(&Reason::Gateway));
         check(&guard, "192.0.2.9", Some(&other));
         check(&guard, "192.0.3.9", None);
+        guard.set_sessions(session("192.0.2.9"));
+        check(&guard, "192.0.2.9", Some(&Reason::SshPeer("root".into())));
+    }
+
+    #[test]
+    fn sessions_protect_while_they_last() {
+        let mut guard = Guard::default();
+        guard.set_sessions(session("198.51.100.7"));
+        check(
+            &guard,
+            "198.51.100.7",
+            Some(&Reason::SshPeer("root".into())),
+        );
+        guard.set_sessions(session("198.51.100.8"));
+        check(&guard, "198.51.100.7", None);
+    }
+
+    #[test]
+    fn what_is_new_is_told_apart() {
+        let network = |text: &str| Prefix::new(text.parse().unwrap(), 24).unwrap();
+        let mut older = Guard::default();
+        older.protect("192.0.2.1".parse().unwrap(), Reason::Gateway);
+        older.protect_network(network("198.51.100.0"), Reason::Manager);
+        older.set_sessions(session("203.0.113.5"));
+        let mut guard = older.clone();
+        assert_eq!(guard.hosts_beyond(&older).count(), 0);
+        assert_eq!(guard.networks_beyond(&older).count(), 0);
+        guard.protect("192.0.2.2".parse().unwrap(), Reason::OwnAddress);
+        guard.protect("203.0.113.5".parse().unwrap(), Reason::OwnAddress);
+        guard.set_sessions(session("203.0.113.6"));
+        guard.protect_network(network("203.0.113.0"), Reason::Manager);
+        let hosts: Vec<String> = guard
+            .hosts_beyond(&older)
+            .map(|host| host.to_string())
+            .collect();
+        assert_eq!(hosts, ["192.0.2.2", "203.0.113.6"]);
+        let networks: Vec<_> = guard.networks_beyond(&older).collect();
+        assert_eq!(networks, [network("203.0.113.0")]);
     }
 }

@@ -124,7 +124,6 @@ pub(super) fn judge(
         return Err(Refusal::Special { offender, class });
     }
     if let Some(reason) = guard.reason(offender) {
-        let reason = reason.clone();
         return Err(Refusal::Protected { offender, reason });
     }
     if let Some(entry) = config.white_list.covers(offender, &received.text) {

@@ -6,7 +6,7 @@ mod offenders;
 use std::collections::BTreeSet;
 
 use super::*;
-use crate::config::{RulesGroup, WhiteList};
+use crate::config::RulesGroup;
 
 /// A section with `index`; an empty `rules_group` and `rules_id` mean that the element is not there.
 pub(super) fn section(
@@ -35,10 +35,8 @@ pub(super) fn section(
 
 pub(super) fn config(responses: Vec<Response>) -> Config {
     Config {
-        enabled: true,
         responses,
-        repeated_offenders: Vec::new(),
-        white_list: WhiteList::default(),
+        ..Config::default()
     }
 }
 

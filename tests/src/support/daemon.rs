@@ -1,5 +1,6 @@
 //! The real binary, run in the host's namespace of a link, with directories and pins of its own.
 
+use std::ffi::OsStr;
 use std::fs::{self, File};
 use std::io::{BufRead as _, BufReader, Write as _};
 use std::path::{Path, PathBuf};
@@ -151,8 +152,27 @@ impl Home {
     ///
     /// When it ends before it is ready; what it said is told.
     pub fn start(&self, link: &Link, arguments: &[&str]) -> Result<Daemon> {
-        let mut command = self.run_command(&self.alerts(), INTERFACE);
-        command.args(arguments);
+        self.start_by(link, &[], arguments)
+    }
+
+    /// The same by another program: its first words are `by`, those of the daemon follow.
+    ///
+    /// # Errors
+    ///
+    /// When it ends before it is ready; what it said is told.
+    pub fn start_by(&self, link: &Link, by: &[&OsStr], arguments: &[&str]) -> Result<Daemon> {
+        let mut daemon = self.run_command(&self.alerts(), INTERFACE);
+        daemon.args(arguments);
+        let mut command = match by {
+            [] => daemon,
+            [program, words @ ..] => {
+                let mut command = Command::new(program);
+                command.args(words).arg(daemon.get_program());
+                command.args(daemon.get_args());
+                command.stdin(Stdio::null()).stderr(Stdio::piped());
+                command
+            }
+        };
         Daemon::start(link.host.spawn(&mut command)?)
     }
 

@@ -1,0 +1,114 @@
+//! The lock-out guard at work: sessions are looked up before a ban, and bans of the protected end.
+
+use std::collections::BTreeSet;
+
+use super::Daemon;
+use crate::alert::Alert;
+use crate::clock;
+use crate::ledger::{self, Ruling, Whom};
+use crate::offender::Offender;
+use crate::policy::{Decision, Guard, Reason, Refusal};
+use crate::surroundings::Found;
+use crate::time::Moment;
+
+impl Daemon {
+    /// Decides one alert, with a fresh look at sessions where the decision depends on them.
+    pub(super) fn decide(&mut self, alert: &Alert<'_>, now: Moment) -> Decision {
+        let decision = self.policy.decide(alert, &self.guard);
+        let depends = match &decision {
+            // Somebody who is banned already cannot open a session.
+            Decision::Fired(offences) => offences
+                .first()
+                .is_some_and(|offence| self.ledger.standing(offence.offender, now).is_none()),
+            Decision::Refused { refusal, .. } => matches!(
+                refusal,
+                Refusal::Protected {
+                    reason: Reason::SshPeer(_),
+                    ..
+                }
+            ),
+            Decision::Unmatched => false,
+        };
+        if depends && self.look_at_sessions() {
+            return self.policy.decide(alert, &self.guard);
+        }
+        decision
+    }
+
+    /// Looks who is logged in, unless this was done a moment ago; whether the guard changed.
+    fn look_at_sessions(&mut self) -> bool {
+        if !self.settings.surroundings.ssh_sessions || !self.sessions.refresh() {
+            return false;
+        }
+        let peers = self.sessions.peers();
+        let changed = peers != *self.guard.sessions();
+        if changed {
+            let mut guard = self.guard.clone();
+            guard.set_sessions(peers);
+            self.replace_guard(guard);
+        }
+        changed
+    }
+
+    /// Takes over what was looked up at the start, when nothing was protected.
+    pub(super) fn protect_first(&mut self, found: Found) {
+        self.journal.protects(&found.guard);
+        let guard = self.with_sessions(found);
+        self.release_protected_by(guard);
+        self.perform(clock::now());
+    }
+
+    /// Takes over what was looked up again, and ends the bans of those who are protected by it.
+    pub(super) fn protect(&mut self, found: Found) {
+        let guard = self.with_sessions(found);
+        if guard != self.guard {
+            self.replace_guard(guard);
+            self.perform(clock::now());
+        }
+    }
+
+    fn with_sessions(&mut self, found: Found) -> Guard {
+        let Found {
+            mut guard,
+            sessions,
+        } = found;
+        guard.set_sessions(sessions.peers());
+        self.sessions = sessions;
+        guard
+    }
+
+    fn replace_guard(&mut self, guard: Guard) {
+        self.journal.protects_beyond(&guard, &self.guard);
+        self.release_protected_by(guard);
+    }
+
+    /// The effects of releases wait for the next [`Daemon::perform`].
+    fn release_protected_by(&mut self, guard: Guard) {
+        let now = clock::now();
+        let older = std::mem::replace(&mut self.guard, guard);
+        for offender in self.caught_beyond(&older, now) {
+            let unban = ledger::Event::Unban(Whom::Offender(offender));
+            if let Some(reason) = self.guard.reason(offender)
+                && let Ruling::Done { changed: 1.. } = self.ledger.apply(unban, now)
+            {
+                self.journal.released(offender, &reason);
+            }
+        }
+    }
+
+    /// Who is banned and was not protected by the `older` guard.
+    fn caught_beyond(&self, older: &Guard, now: Moment) -> BTreeSet<Offender> {
+        let is_banned = |host: &Offender| {
+            let mut records = self.ledger.records_of(*host);
+            records.any(|record| record.ban.is_some())
+        };
+        let mut caught: BTreeSet<Offender> =
+            self.guard.hosts_beyond(older).filter(is_banned).collect();
+        let networks: Vec<_> = self.guard.networks_beyond(older).collect();
+        if !networks.is_empty() {
+            let banned = self.ledger.bans(now).map(|record| record.key.offender);
+            caught.extend(banned.filter(|it| networks.iter().any(|network| network.covers(*it))));
+        }
+        caught
+    }
+}

@@ -1,0 +1,13 @@
+//! What must hold for any bytes, for each reader of what others wrote: a function that panics when it does not.
+//!
+//! libFuzzer calls them with what it makes up (`fuzz/bin`), and ordinary tests with seeds and simple damage.
+
+#![forbid(unsafe_code)]
+
+mod alert;
+mod config;
+#[cfg(test)]
+mod tests;
+
+pub use alert::alert;
+pub use config::config;
