@@ -23,6 +23,9 @@ const FRESH_FOR: u32 = 20;
 /// And never longer than this, whatever it takes: a session is known half a second after it began.
 const FRESH_AT_MOST: Duration = Duration::from_millis(500);
 
+/// So many new process numbers are looked at one by one rather than found in a list of all processes.
+const FEW: u32 = 64;
+
 /// How long a new process is looked at again: it may be about to become the server.
 const YOUNG_FOR: Duration = Duration::from_secs(1);
 
@@ -33,6 +36,8 @@ pub struct Sessions {
     open: BTreeMap<u32, Session>,
     /// Processes that are none of the server's and will not become it.
     others: BTreeSet<u32>,
+    /// Processes of the server, of sessions and of connections without a login.
+    servers: BTreeSet<u32>,
     /// New processes that are none of the server's, with when they were first seen.
     young: BTreeMap<u32, Moment>,
     /// The last process number that the kernel had given away at the last look.
@@ -104,34 +109,55 @@ impl Sessions {
 
     /// The processes that carry the server's name.
     fn servers(&mut self, now: Moment) -> BTreeSet<u32> {
-        // Read before the list: a number that is given away meanwhile is new at the next look too.
+        // Read before any process is looked at: a number that is given away meanwhile is new at the next look too.
         let newest = process::newest();
         let first = self.newest.is_none();
         let given_since = given_between(self.newest, newest);
-        let mut others = BTreeSet::new();
         let mut young = BTreeMap::new();
         let mut servers = BTreeSet::new();
-        for pid in process::all() {
-            if self.others.contains(&pid) && !given_since(pid) {
-                others.insert(pid);
+        let (pids, all) = self.to_look_at(newest);
+        if all {
+            self.others.retain(|pid| pids.contains(pid));
+        }
+        for pid in pids {
+            let Some(comm) = process::comm(pid) else {
+                self.others.remove(&pid);
+                continue;
+            };
+            if process::is_sshd(&comm) {
+                self.others.remove(&pid);
+                servers.insert(pid);
                 continue;
             }
-            if process::comm(pid).is_some_and(|comm| process::is_sshd(&comm)) {
-                servers.insert(pid);
+            if self.others.contains(&pid) && !given_since(pid) {
                 continue;
             }
             let seen = self.young.get(&pid).copied().filter(|_| !given_since(pid));
             let seen = seen.unwrap_or(now);
             if first || now.since(seen) >= YOUNG_FOR {
-                others.insert(pid);
+                self.others.insert(pid);
             } else {
+                self.others.remove(&pid);
                 young.insert(pid, seen);
             }
         }
-        self.others = others;
+        self.servers.clone_from(&servers);
         self.young = young;
         self.newest = newest;
         servers
+    }
+
+    /// Processes that may be the server's: all at the first look, then those that are new or were so a moment
+    /// ago, and those that were the server's. A list of all costs more than all the rest together.
+    /// Whether it is all is told as well.
+    fn to_look_at(&self, newest: Option<u32>) -> (BTreeSet<u32>, bool) {
+        match (self.newest, newest) {
+            (Some(last), Some(newest)) if last <= newest && newest - last <= FEW => {
+                let known = self.young.keys().chain(&self.servers).copied();
+                (known.chain(last + 1..=newest).collect(), false)
+            }
+            _ => (process::all().collect(), true),
+        }
     }
 
     /// Looks every session's peers up: what one forwards is told by the sockets of all.
@@ -238,6 +264,8 @@ mod tests {
         assert!(sessions.others.contains(&pid) && !sessions.young.contains_key(&pid));
         child.kill().unwrap();
         child.wait().unwrap();
+        // The numbers have gone round, so that all processes are looked at.
+        sessions.newest = Some(u32::MAX);
         sessions.servers(now.after(YOUNG_FOR));
         assert!(!sessions.others.contains(&pid));
     }
