@@ -2,6 +2,8 @@
 //!
 //! Text of an alert is escaped by whoever made it displayable; nothing here prints it raw.
 
+mod orders;
+
 use std::time::Duration;
 
 use crate::alert::{Alert, Malformed};
@@ -52,7 +54,8 @@ struct Note {
 pub(super) struct Told {
     key: Key,
     rule_id: u32,
-    response: usize,
+    /// Line of the section at that time: a reload moves sections.
+    line: usize,
     alert_id: Option<Box<str>>,
 }
 
@@ -186,7 +189,7 @@ impl Journal {
         tracing::info!(
             address = %offence.offender,
             rule = offence.rule_id,
-            section = self.section(offence.response),
+            section = self.section(self.line(offence.response)),
             target,
             "not for this host, and other hosts cannot be reached yet"
         );
@@ -224,7 +227,7 @@ impl Journal {
                 executable: offence.executable.clone(),
             },
             rule_id: offence.rule_id,
-            response: offence.response,
+            line: self.line(offence.response),
             alert_id: offence.alert_id.clone(),
         }
     }
@@ -280,7 +283,7 @@ impl Journal {
         let address = told.key.offender;
         let rule = told.rule_id;
         let by = told.key.executable.name();
-        let section = self.section(told.response);
+        let section = self.section(told.line);
         let alert = told.alert_id.as_deref().unwrap_or("-");
         match ruling {
             Ruling::Banned { until, rung } => tracing::info!(
@@ -307,11 +310,18 @@ impl Journal {
         }
     }
 
-    fn section(&self, response: usize) -> String {
-        let line = self
-            .lines
+    /// Takes the lines of another configuration.
+    pub(super) fn configure(&mut self, config: &Config) {
+        self.lines = lines(config);
+    }
+
+    fn line(&self, response: usize) -> usize {
+        self.lines
             .binary_search_by_key(&response, |&(index, _)| index)
-            .map_or(0, |found| self.lines[found].1);
+            .map_or(0, |found| self.lines[found].1)
+    }
+
+    pub(super) fn section(&self, line: usize) -> String {
         format!("{}:{line}", self.config_name)
     }
 }

@@ -34,13 +34,17 @@ pub(super) struct Fired {
 
 impl Fired {
     pub(super) fn new(config: &Config) -> Self {
+        let mut fired = Self::default();
+        fired.configure(config);
+        fired
+    }
+
+    /// Takes the arguments of another configuration. Runs keep those that they began with.
+    pub(super) fn configure(&mut self, config: &Config) {
         let extra_args = |response: &crate::config::Response| {
             (response.index, response.extra_args.as_slice().into())
         };
-        Self {
-            extra_args: config.responses.iter().map(extra_args).collect(),
-            ..Self::default()
-        }
+        self.extra_args = config.responses.iter().map(extra_args).collect();
     }
 
     /// What an executable, or the log in its place, is told about an offence.
