@@ -161,7 +161,7 @@ config      /var/ossec/etc/ossec.conf, 3 responses
 alerts      /var/ossec/logs/alerts/alerts.json
             1,234 lines, 0 malformed, 0 too long, 7 matched, 0 refused, 0 for other hosts
 banned      2 IPv4 of 131,072, 1 IPv6 of 131,072
-            3 bans, 0 moved, 0 ended; 0 over a limit, 0 failed, 0 not supported
+            3 bans, 0 moved, 0 ended; 0 over a limit, 0 failed; 0 executables run, 0 left out
 enforcer    xdp
 interface   eth0: generic (no native mode: the driver does not support it)
 packets     52,000 clean

@@ -114,9 +114,9 @@ async fn accept(listener: UnixListener, router: Router, stop: impl Future<Output
 }
 
 /// The next connection, once there is room for it; `None` when it cannot be had.
-async fn take<'room>(
+async fn take(
     listener: &UnixListener,
-    room: &'room Arc<Semaphore>,
+    room: &Arc<Semaphore>,
 ) -> Option<(UnixStream, Asker, impl Drop + use<>)> {
     let place = Arc::clone(room).acquire_owned().await.ok()?;
     let (stream, _) = listener.accept().await.ok()?;

@@ -1,6 +1,7 @@
 //! What an operator asks for at the control socket, and what it leads to.
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 use super::{Daemon, reply_with};
 use crate::clock;
@@ -9,6 +10,9 @@ use crate::control::{Request, view};
 use crate::ledger::{self, Key, Record, Ruling, Whom};
 use crate::offender::Offender;
 use crate::time::Moment;
+
+/// How long an answer waits for the disk: what an operator was told should outlive a crash.
+const STORED_WITHIN: Duration = Duration::from_secs(1);
 
 impl Daemon {
     /// Does what is asked for, and answers. A stop is for the loop to obey.
@@ -58,7 +62,7 @@ impl Daemon {
         self.not_ended = Some(BTreeMap::new());
         self.perform(now);
         let not_ended = self.not_ended.take().unwrap_or_default();
-        self.save(None);
+        self.store_now();
         let release = |(key, enforcement): (Key, Enforcement)| {
             let cause = not_ended.get(&key).cloned();
             let state = match (&cause, enforcement) {
@@ -101,8 +105,16 @@ impl Daemon {
             }
         }
         self.perform(now);
-        self.save(None);
+        self.store_now();
         forgiven
+    }
+
+    /// Stores what changed before anybody is told of it, unless the disk is slow or full.
+    fn store_now(&mut self) {
+        self.save(None);
+        if !self.store.wait(STORED_WITHIN) {
+            self.journal.not_stored();
+        }
     }
 
     fn counters(&self, offender: Offender, now: Moment) -> Vec<view::Counter> {

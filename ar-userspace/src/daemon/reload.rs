@@ -101,6 +101,9 @@ impl Daemon {
                 covered.insert(offender, (entry.text.clone(), entry.line));
             }
         }
+        if covered.is_empty() {
+            return Vec::new();
+        }
         let offenders: Vec<Offender> = covered.keys().copied().collect();
         let released = self.release(&offenders, now).into_iter();
         let with_entries = released.zip(covered.into_values());

@@ -84,13 +84,14 @@ error: expected a whole number of seconds
    |              ^^^ found `10m`
    |
    = help: write `600`
-error: expected a whole number
+
+error: expected the number of a rule, or several with commas between them
   --> DIR/ossec.conf:17:15
    |
 17 |     <rules_id>5712;5713</rules_id>
    |               ^^^^^^^^^ found `5712;5713`
    |
-   = help: put commas between numbers
+   = help: write `5712,5713`
 ",
         ),
     )?;

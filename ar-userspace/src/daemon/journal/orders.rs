@@ -12,6 +12,13 @@ impl Journal {
         tracing::info!(uid = asker.uid, pid = asker.pid, "{what} on request");
     }
 
+    /// An order is obeyed, and a crash would undo it.
+    pub(in crate::daemon) fn not_stored(&self) {
+        tracing::warn!(
+            "the store has not written yet what was ordered; a crash before it does undoes that"
+        );
+    }
+
     /// What is said about a configuration, a line each.
     pub(in crate::daemon) fn diagnostics(&self, diagnostics: &[Located]) {
         for diagnostic in diagnostics {
