@@ -55,6 +55,8 @@ impl Daemon {
             records.filter_map(ban).collect()
         };
         let banned: Vec<_> = offenders.iter().map(|&offender| bans(offender)).collect();
+        let keys = banned.iter().flatten().map(|(key, _)| key).collect();
+        self.fired.lift(&keys);
         for &offender in offenders {
             let whom = Whom::Offender(offender);
             self.ledger.apply(ledger::Event::Unban(whom), now);

@@ -5,7 +5,7 @@ use std::fs;
 use anyhow::{Result, ensure};
 use rustix::process::Signal;
 
-use super::scene::{BY_ADDRESS, Scene, conf, message};
+use super::scene::{BY_ADDRESS, Scene, conf, handshake, message};
 
 /// Bans one address for ever, ends that by `order`, and looks at what the executable was told.
 fn reversed_by(order: impl FnOnce(&Scene) -> Result<String>, expected: &str) -> Result<()> {
@@ -54,4 +54,43 @@ fn a_reload_that_white_lists_has_the_executable_reverse_its_ban() -> Result<()> 
         },
         "198.51.100.7: deny is being run to reverse its ban, white-listed by `198.51.100.7` in line 1",
     )
+}
+
+/// AR-IMP-6: the executable has not said yet that its key is another one than the address.
+#[test]
+fn an_unban_holds_for_an_executable_that_is_still_deciding() -> Result<()> {
+    let script = format!(
+        "#!/bin/sh
+         read -r line
+         case $line in *'\"command\":\"add\"'*) ;; *) echo delete >> calls; exit 0 ;; esac
+         echo begun >> calls
+         read -r _ < go
+         {}
+         read -r line
+         case $line in *'\"command\":\"continue\"'*) echo continue ;; *) echo abort ;; esac >> calls\n",
+        handshake("root")
+    );
+    let conf = conf(&[("disable-account", "")]);
+    let mut scene = Scene::new(&conf, &[("disable-account", &script)], &[])?;
+    let go = scene.path("go");
+    rustix::fs::mknodat(
+        rustix::fs::CWD,
+        &go,
+        rustix::fs::FileType::Fifo,
+        rustix::fs::Mode::RUSR | rustix::fs::Mode::WUSR,
+        0,
+    )?;
+    scene.alert(100_000, "198.51.100.7", "root")?;
+    scene.lines("calls", 1)?;
+    let told = out(&scene, &["unban", "198.51.100.7"])?;
+    ensure!(
+        told == "198.51.100.7: disable-account is being run to reverse its ban\n",
+        "{told}"
+    );
+    fs::write(&go, "\n")?;
+    let calls = scene.lines("calls", 2)?;
+    ensure!(calls == ["begun", "abort"], "{calls:?}");
+    ensure!(scene.home.bans()?.is_empty());
+    scene.daemon.stop(Signal::TERM)?;
+    Ok(())
 }
