@@ -5,20 +5,25 @@
 mod check;
 mod executables;
 mod explain;
+mod forgive;
 mod list;
 mod output;
+mod reload;
 mod replay;
 mod run;
 mod status;
 mod stop;
+mod unban;
 
 use std::path::PathBuf;
 use std::process::ExitCode;
+use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
+use crate::control;
 use crate::enforcer::xdp;
-use crate::offender::Prefix;
+use crate::offender::{Offender, Prefix};
 
 /// Where OSSEC and Wazuh keep their configuration.
 const OSSEC_CONF: &str = "/var/ossec/etc/ossec.conf";
@@ -32,8 +37,9 @@ const ALERTS_JSON: &str = "/var/ossec/logs/alerts/alerts.json";
     name = "arfw",
     version,
     about = "Active response for OSSEC and Wazuh, enforced in the kernel",
-    after_help = "Exit status: 0 done, 1 failed, 2 wrong command line, 3 errors in the configuration, \
-                  4 the daemon does not run, 5 nothing fires (explain)."
+    after_help = "Exit status: 0 done, 1 failed (unban and forgive: also when there was nothing to end or to forget), \
+                  2 wrong command line, 3 errors in the configuration, 4 the daemon does not run, \
+                  5 nothing fires (explain)."
 )]
 pub struct Arguments {
     /// Print JSON instead of text
@@ -66,6 +72,30 @@ enum Command {
     },
     /// Show how the daemon stands: interfaces, alerts, bans, packets
     Status {
+        #[command(flatten)]
+        directories: Directories,
+    },
+    /// Have the daemon read its configuration again; one with errors changes nothing
+    Reload {
+        #[command(flatten)]
+        directories: Directories,
+    },
+    /// End all bans of addresses now; their offences still count
+    Unban {
+        /// Addresses, IPv4 or IPv6
+        #[arg(required = true, value_name = "ADDRESS", value_parser = control::address)]
+        addresses: Vec<Offender>,
+        #[command(flatten)]
+        directories: Directories,
+    },
+    /// Forget the offences of addresses; their bans stay
+    Forgive {
+        /// Addresses, IPv4 or IPv6
+        #[arg(required_unless_present = "all", conflicts_with = "all", value_name = "ADDRESS", value_parser = control::address)]
+        addresses: Vec<Offender>,
+        /// Forget everyone's
+        #[arg(long)]
+        all: bool,
         #[command(flatten)]
         directories: Directories,
     },
@@ -124,6 +154,12 @@ struct RunArguments {
         value_parser = clap::value_parser!(u32).range(1..=16_777_216)
     )]
     max_bans: u32,
+    /// Forget the offences of an address after so long without an offence or a ban [default: never]
+    #[arg(long, value_name = "TIME", value_parser = humantime::parse_duration)]
+    forgive_after: Option<Duration>,
+    /// Count offences of an address that are less than this apart as one [default: each counts]
+    #[arg(long, value_name = "TIME", value_parser = humantime::parse_duration)]
+    debounce: Option<Duration>,
     /// What a stop leaves in the kernel
     #[arg(long, value_enum, default_value_t)]
     on_stop: OnStop,
@@ -190,6 +226,16 @@ pub fn run(arguments: Arguments) -> ExitCode {
         Command::Replay(arguments) => replay::run(&arguments, json),
         Command::List { directories } => list::run(&directories, json),
         Command::Status { directories } => status::run(&directories, json),
+        Command::Reload { directories } => reload::run(&directories, json),
+        Command::Unban {
+            addresses,
+            directories,
+        } => unban::run(&directories, &addresses, json),
+        Command::Forgive {
+            addresses,
+            all,
+            directories,
+        } => forgive::run(&directories, &addresses, all, json),
         Command::Stop {
             release,
             directories,
@@ -197,7 +243,7 @@ pub fn run(arguments: Arguments) -> ExitCode {
     };
     match result {
         Ok(exit) => exit.into(),
-        Err(error) if error.is::<crate::control::Unreachable>() => {
+        Err(error) if error.is::<control::Unreachable>() => {
             output::error(&error);
             Exit::NotRunning.into()
         }

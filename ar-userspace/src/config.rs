@@ -4,6 +4,7 @@
 //! text (AR-CFG-18). Nothing here opens a file.
 
 mod command;
+mod difference;
 mod fields;
 mod lint;
 mod managers;
@@ -21,6 +22,7 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
+pub use self::difference::{Change, Kind, Subject};
 pub use self::reading::{Reading, read, read_bytes};
 pub use self::white_list::{EntryKind, Pattern, WhiteList, WhiteListEntry};
 use crate::offender::Offender;

@@ -4,10 +4,15 @@
 //! told is plain values ([`view`]). Nothing here decides anything.
 
 mod client;
+mod problem;
 mod server;
 pub mod view;
 
 use tokio::sync::oneshot;
+
+use crate::diagnostic::quote;
+use crate::ledger::Whom;
+use crate::offender::Offender;
 
 pub use client::{Unreachable, get, post};
 pub use server::serve;
@@ -19,18 +24,59 @@ pub enum Request {
     Status(oneshot::Sender<view::Status>),
     /// `GET /v1/bans`
     Bans(oneshot::Sender<Vec<view::Ban>>),
+    /// `POST /v1/reload`: an error when the configuration cannot be read at all.
+    Reload(Asker, oneshot::Sender<Result<view::Reload, String>>),
+    /// `POST /v1/unban`: ends the bans of these addresses, in this order.
+    Unban(Asker, Vec<Offender>, oneshot::Sender<Vec<view::Unbanned>>),
+    /// `POST /v1/forgive`: clears counters.
+    Forgive(Asker, Vec<Whom>, oneshot::Sender<view::Forgiven>),
     /// `POST /v1/stop`: an orderly stop, begun when it is answered.
     Stop(view::Stop, oneshot::Sender<()>),
 }
 
+/// Who asks, as the kernel tells it of the socket.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Asker {
+    /// The user.
+    pub uid: u32,
+    /// The process; `None` when it is in a namespace that cannot be seen from here.
+    pub pid: Option<i32>,
+}
+
+/// Reads an address as people write it for a command.
+///
+/// # Errors
+///
+/// What was expected and what was found, on one line.
+pub fn address(text: &str) -> Result<Offender, String> {
+    text.parse().map_err(|_| {
+        format!(
+            "expected an address such as `198.51.100.7` or `2001:db8::7`, without network, zone, brackets or name; found {}",
+            quote(text)
+        )
+    })
+}
+
 /// Requests that may wait for the daemon; more make their clients wait.
 pub const QUEUE: usize = 16;
+
+/// Bytes that the body of a request may have.
+pub const MAX_BODY: usize = 64 * 1024;
 
 /// Path of [`view::Status`].
 pub const STATUS: &str = "/v1/status";
 
 /// Path of the list of [`view::Ban`].
 pub const BANS: &str = "/v1/bans";
+
+/// Path that answers with a [`view::Reload`].
+pub const RELOAD: &str = "/v1/reload";
+
+/// Path that takes [`view::Addresses`] and answers with a list of [`view::Unbanned`].
+pub const UNBAN: &str = "/v1/unban";
+
+/// Path that takes [`view::Forgive`] and answers with [`view::Forgiven`].
+pub const FORGIVE: &str = "/v1/forgive";
 
 /// Path that takes a [`view::Stop`].
 pub const STOP: &str = "/v1/stop";

@@ -6,12 +6,15 @@
 mod guarding;
 pub mod instance;
 mod journal;
+mod orders;
 mod perform;
 mod programs;
 mod reconcile;
+pub mod reload;
 mod responses;
 pub mod view;
 
+use std::collections::BTreeMap;
 use std::io;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -27,7 +30,7 @@ use crate::config::{Config, Enforcement};
 use crate::control::{self, Request, view::Counts};
 use crate::enforcer::exec::{self, Programs, Report};
 use crate::enforcer::{Enforcer, Leave};
-use crate::ledger::{self, Ledger, Limits, Record, Ruling};
+use crate::ledger::{self, Key, Ledger, Limits, Record, Ruling};
 use crate::policy::{Decision, Guard, Offence, Policy, Target};
 use crate::responses_log::{Lines, ResponsesLog};
 use crate::source::file::Follower;
@@ -59,6 +62,10 @@ pub struct Settings {
     pub run_dir: PathBuf,
     /// Directory of the store.
     pub state_dir: PathBuf,
+    /// How long a key is quiet until its counter is forgotten (AR-IMP-10); never without it.
+    pub forgive_after: Option<Duration>,
+    /// Within what time offences of a key count as one (AR-IMP-10); each counts without it.
+    pub debounce: Option<Duration>,
     /// Whether a stop lets everyone go.
     pub release_on_stop: bool,
     /// Executables that the kernel stands in for.
@@ -75,18 +82,20 @@ pub struct Settings {
 
 /// Runs until it is told to stop. Must be called within a current-thread runtime with I/O.
 ///
-/// `enforcer` is called once the run directory is taken, so that two daemons never load the program
-/// side by side; it tells the enforcer and the bans of each family that it has room for.
+/// `source` reads the configuration once more when that is asked for. `enforcer` is called once the run
+/// directory is taken, so that two daemons never load the program side by side; it tells the enforcer and
+/// the bans of each family that it has room for.
 ///
 /// # Errors
 ///
 /// When something that is needed cannot be had, or the alerts cannot be followed any longer.
 pub async fn run(
     settings: Settings,
+    source: reload::Source,
     enforcer: impl FnOnce() -> anyhow::Result<(Box<dyn Enforcer>, Limits)>,
 ) -> anyhow::Result<()> {
     let instance = Instance::take(&settings.run_dir)?;
-    let mut stops = Stops::listen()?;
+    let mut signals = Signals::listen()?;
     let (store, held) = Store::open(&settings.state_dir)?;
     // Before the enforcer, so that alerts which are written while it starts are read.
     let (follower, start) = Follower::start(&settings.alerts, held.positions.get(&settings.alerts))
@@ -95,8 +104,15 @@ pub async fn run(
     let (enforcer, limits) = enforcer()?;
     let (watch, found) = Watch::start(settings.surroundings.clone())?;
     let lines = log.as_ref().and_then(ResponsesLog::lines);
-    let (mut daemon, mut reports) =
-        Daemon::new(settings, store, held.records, enforcer, limits, lines)?;
+    let (mut daemon, mut reports) = Daemon::new(
+        settings,
+        source,
+        store,
+        held.records,
+        enforcer,
+        limits,
+        lines,
+    )?;
     daemon.reconcile()?;
     daemon.protect_first(found);
     // So that the next start knows what was there when this one began.
@@ -125,7 +141,7 @@ pub async fn run(
             .context("cannot set the alarm")?;
         let event = tokio::select! {
             biased;
-            name = stops.any() => Event::Stop(name),
+            event = signals.any() => event,
             rung = daemon.alarm.ring() => {
                 rung.context("cannot wait for the timer")?;
                 Event::DeadlineReached
@@ -154,8 +170,11 @@ pub async fn run(
                 tracing::info!("stopping on {name}");
                 break Ok(());
             }
-            Event::Asked(Request::Status(reply)) => reply_with(reply, daemon.status()),
-            Event::Asked(Request::Bans(reply)) => reply_with(reply, daemon.bans()),
+            Event::Reload(name) => {
+                tracing::info!("reload on {name}");
+                // What there is to say has been logged, and nobody waits for an answer.
+                let _ = daemon.reload();
+            }
             Event::Asked(Request::Stop(stop, reply)) => {
                 tracing::info!(release = stop.release, "stopping on request");
                 daemon.settings.release_on_stop |= stop.release;
@@ -163,6 +182,7 @@ pub async fn run(
                 let _ = reply.send(());
                 break Ok(());
             }
+            Event::Asked(request) => daemon.answer(request),
         }
         // What packets wait for comes first: telling and storing wait while more alerts do.
         if batches.is_empty() || daemon.journal.is_full() {
@@ -200,12 +220,15 @@ enum Event {
     Outcome(Report),
     /// The file cannot be followed any longer.
     SourceEnded(io::Result<()>),
+    /// A signal asks for the configuration to be read again.
+    Reload(&'static str),
     /// A signal asks for an orderly stop.
     Stop(&'static str),
 }
 
 struct Daemon {
     settings: Settings,
+    source: reload::Source,
     policy: Policy,
     guard: Guard,
     sessions: Sessions,
@@ -221,12 +244,15 @@ struct Daemon {
     journal: Journal,
     /// How far the alerts were read, until the store is told.
     read_to: Option<Position>,
+    /// Unbans that an enforcer did not perform, and why, while somebody wants to know.
+    not_ended: Option<BTreeMap<Key, String>>,
     started: Moment,
 }
 
 impl Daemon {
     fn new(
         settings: Settings,
+        source: reload::Source,
         store: Store,
         records: Vec<Record<Wall>>,
         enforcer: Box<dyn Enforcer>,
@@ -236,7 +262,8 @@ impl Daemon {
         let ledger_settings = ledger::Settings {
             repeated_offenders: settings.config.repeated_offenders.clone(),
             limits,
-            ..ledger::Settings::default()
+            forgive_after: settings.forgive_after,
+            debounce: settings.debounce,
         };
         let clocks = clock::clocks();
         let records = records.into_iter().map(|record| record.since_boot(clocks));
@@ -261,7 +288,9 @@ impl Daemon {
             counts: Counts::default(),
             journal: Journal::new(&settings),
             read_to: None,
+            not_ended: None,
             started: clock::now(),
+            source,
             settings,
         };
         Ok((daemon, reports))
@@ -368,25 +397,28 @@ fn reply_with<T>(reply: oneshot::Sender<T>, answer: anyhow::Result<T>) {
     }
 }
 
-/// Signals that ask for an orderly stop.
-struct Stops {
+/// Signals that ask for something.
+struct Signals {
+    hangup: Signal,
     interrupt: Signal,
     terminate: Signal,
 }
 
-impl Stops {
+impl Signals {
     fn listen() -> anyhow::Result<Self> {
         let listen = |kind| signal(kind).context("cannot listen for signals");
         Ok(Self {
+            hangup: listen(SignalKind::hangup())?,
             interrupt: listen(SignalKind::interrupt())?,
             terminate: listen(SignalKind::terminate())?,
         })
     }
 
-    async fn any(&mut self) -> &'static str {
+    async fn any(&mut self) -> Event {
         tokio::select! {
-            _ = self.interrupt.recv() => "SIGINT",
-            _ = self.terminate.recv() => "SIGTERM",
+            _ = self.interrupt.recv() => Event::Stop("SIGINT"),
+            _ = self.terminate.recv() => Event::Stop("SIGTERM"),
+            _ = self.hangup.recv() => Event::Reload("SIGHUP"),
         }
     }
 }

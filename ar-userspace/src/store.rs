@@ -51,12 +51,16 @@ pub struct Store {
 struct Shared {
     waiting: Mutex<Waiting>,
     changed: Condvar,
+    /// The writer is done with a transaction.
+    written: Condvar,
 }
 
 /// What is not written yet: bounded by the keys that the ledger remembers.
 #[derive(Debug, Default)]
 struct Waiting {
     batch: Batch,
+    /// A transaction is under way.
+    writing: bool,
     closing: bool,
 }
 
@@ -147,6 +151,20 @@ impl Store {
             self.shared.changed.notify_one();
         }
     }
+
+    /// Waits until all that was handed over is on the disk, for `limit` at most, and says whether it is.
+    #[must_use]
+    pub fn wait(&self, limit: Duration) -> bool {
+        let waiting = self.shared.lock();
+        let is_left = |waiting: &mut Waiting| waiting.writing || !waiting.batch.is_empty();
+        let waited = self
+            .shared
+            .written
+            .wait_timeout_while(waiting, limit, is_left);
+        let (waiting, result) = waited.unwrap_or_else(PoisonError::into_inner);
+        drop(waiting);
+        !result.timed_out()
+    }
 }
 
 impl Drop for Store {
@@ -179,6 +197,7 @@ impl Shared {
             }
             let batch = std::mem::take(&mut waiting.batch);
             let closing = waiting.closing;
+            waiting.writing = true;
             drop(waiting);
             match commit(database, &batch) {
                 Ok(()) if failing => {
@@ -197,6 +216,8 @@ impl Shared {
                     self.give_back(batch);
                 }
             }
+            self.lock().writing = false;
+            self.written.notify_all();
             if closing {
                 return;
             }
@@ -354,6 +375,22 @@ mod tests {
         );
         drop(store);
         assert_eq!(reopened(directory.path()), [timed, counted, permanent]);
+    }
+
+    #[test]
+    fn what_was_waited_for_is_on_the_disk() {
+        let directory = tempfile::tempdir().unwrap();
+        let (store, _) = Store::open(directory.path()).unwrap();
+        let path = directory.path().join("arfw.redb");
+        let copy = tempfile::tempdir().unwrap();
+        for offences in 1..=20 {
+            let wanted = record("198.51.100.7", offences, None);
+            store.save([change(&wanted)], None, CLOCKS);
+            assert!(store.wait(Duration::from_secs(20)));
+            // What a crash would leave.
+            fs::copy(&path, copy.path().join("arfw.redb")).unwrap();
+            assert_eq!(reopened(copy.path()), [wanted]);
+        }
     }
 
     #[test]

@@ -3,4 +3,5 @@
 mod conversation;
 mod log;
 mod misbehaviour;
+mod operate;
 mod scene;

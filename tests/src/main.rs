@@ -6,6 +6,7 @@ mod executables;
 mod faults;
 mod guard;
 mod leftovers;
+mod operate;
 mod packets;
 mod replay;
 mod verdict;

@@ -1,5 +1,8 @@
 //! Real packets against the real binary: bans begin, end, grow, and touch nobody else.
 
+mod forwarded;
+mod operate;
+
 use std::net::IpAddr;
 use std::time::Duration;
 
@@ -50,14 +53,16 @@ struct Scene {
 impl Scene {
     fn new(v6: bool, arguments: &[&str]) -> Result<Self> {
         let link = Link::new()?;
+        let host: IpAddr = if v6 { HOST_V6.into() } else { HOST_V4.into() };
+        let receiver = Receiver::start(&link.host, host)?;
+        Self::with(link, receiver, v6, arguments)
+    }
+
+    /// The two send to `receiver`, wherever that is.
+    fn with(link: Link, receiver: Receiver, v6: bool, arguments: &[&str]) -> Result<Self> {
         let home = Home::new(CONF)?;
         let daemon = home.start(&link, arguments)?;
-        let (host, address): (IpAddr, fn(u16) -> IpAddr) = if v6 {
-            (HOST_V6.into(), offender_v6)
-        } else {
-            (HOST_V4.into(), offender_v4)
-        };
-        let receiver = Receiver::start(&link.host, host)?;
+        let address = if v6 { offender_v6 } else { offender_v4 };
         // Of IPv4, neighbours in one /24: the front bitmap has one bit for both.
         let (offender, neighbour) = (address(7), address(8));
         let send = |source| Sender::start(&link.offender, source, receiver.address(), EVERY);

@@ -24,6 +24,11 @@ pub const HOST_V4: Ipv4Addr = Ipv4Addr::new(198, 19, 0, 1);
 /// The host's IPv6 address, of the documentation range.
 pub const HOST_V6: Ipv6Addr = Ipv6Addr::new(0x2001, 0xdb8, 0xb, 0, 0, 0, 0, 1);
 
+/// IPv4 address of a machine behind the host, of the benchmarking range.
+pub const INNER_V4: Ipv4Addr = Ipv4Addr::new(198, 19, 1, 2);
+/// IPv6 address of a machine behind the host, of the documentation range.
+pub const INNER_V6: Ipv6Addr = Ipv6Addr::new(0x2001, 0xdb8, 0xc, 0, 0, 0, 0, 2);
+
 /// The `n`th address that the offender may send from: one of 198.18.0.0/16, all of which are its own.
 #[must_use]
 pub fn offender_v4(n: u16) -> IpAddr {
@@ -46,6 +51,8 @@ pub struct Link {
     pub host: Namespace,
     /// The side that owns every address of [`offender_v4`] and [`offender_v6`].
     pub offender: Namespace,
+    /// Name of the namespace behind the host, when there is one.
+    inner: String,
     reaper: Reaper,
 }
 
@@ -63,14 +70,16 @@ impl Link {
             COUNT.fetch_add(1, Ordering::Relaxed)
         );
         let (host, offender) = (format!("{id}-host"), format!("{id}-offender"));
+        let inner = format!("{id}-inner");
         // First of all, so that there is no moment in which nobody would clean up.
-        let reaper = Reaper::start(&[&host, &offender])?;
+        let reaper = Reaper::start(&[&host, &offender, &inner])?;
         ip(&[], &join_script(&host, &offender))?;
         ip(&["-n", &host], HOST_SCRIPT)?;
         ip(&["-n", &offender], OFFENDER_SCRIPT)?;
         let link = Self {
             host: Namespace::open(host)?,
             offender: Namespace::open(offender)?,
+            inner,
             reaper,
         };
         // A local route is enough to bind to an IPv4 address; IPv6 asks for this as well.
@@ -78,6 +87,26 @@ impl Link {
         let written = link.offender.run(any_ipv6).and_then(|written| written);
         written.context("cannot set ip_nonlocal_bind in a namespace")?;
         Ok(link)
+    }
+
+    /// Makes a machine behind the host, which from here on forwards: [`INNER_V4`] and [`INNER_V6`] can be
+    /// reached from the offender. Once for a link.
+    ///
+    /// # Errors
+    ///
+    /// When the namespace cannot be made, as for a second time.
+    pub fn add_inner(&self) -> Result<Namespace> {
+        let (host, inner) = (&self.host.name, &self.inner);
+        ip(&[], &inner_script(host, inner))?;
+        ip(&["-n", inner], INNER_SCRIPT)?;
+        ip(&["-n", host], HOST_OF_INNER_SCRIPT)?;
+        let forward = || {
+            fs::write("/proc/sys/net/ipv4/ip_forward", "1")?;
+            fs::write("/proc/sys/net/ipv6/conf/all/forwarding", "1")
+        };
+        let written = self.host.run(forward).and_then(|written| written);
+        written.context("cannot have a namespace forward")?;
+        Namespace::open(inner.clone())
     }
 }
 
@@ -237,6 +266,38 @@ const HOST_SCRIPT: &str = "
     route add 2001:db8:a::/48 via 2001:db8:b::2
 ";
 
+fn inner_script(host: &str, inner: &str) -> String {
+    format!(
+        "netns add {inner}
+         link add {INNER_INTERFACE} netns {host} address 02:00:00:00:01:01 type veth peer name {INTERFACE} netns {inner} address 02:00:00:00:01:02
+        "
+    )
+}
+
+/// The host's interface to the machine behind it.
+const INNER_INTERFACE: &str = "veth1";
+
+const HOST_OF_INNER_SCRIPT: &str = "
+    link set veth1 addrgenmode none
+    addr add 198.19.1.1/24 dev veth1
+    addr add 2001:db8:c::1/64 dev veth1 nodad
+    link set veth1 up
+    neigh add 198.19.1.2 lladdr 02:00:00:00:01:02 dev veth1 nud permanent
+    neigh add 2001:db8:c::2 lladdr 02:00:00:00:01:02 dev veth1 nud permanent
+";
+
+const INNER_SCRIPT: &str = "
+    link set lo up
+    link set veth0 addrgenmode none
+    addr add 198.19.1.2/24 dev veth0
+    addr add 2001:db8:c::2/64 dev veth0 nodad
+    link set veth0 up
+    neigh add 198.19.1.1 lladdr 02:00:00:00:01:01 dev veth0 nud permanent
+    neigh add 2001:db8:c::1 lladdr 02:00:00:00:01:01 dev veth0 nud permanent
+    route add default via 198.19.1.1
+    route add default via 2001:db8:c::1
+";
+
 const OFFENDER_SCRIPT: &str = "
     link set lo up
     link set veth0 addrgenmode none
@@ -245,6 +306,8 @@ const OFFENDER_SCRIPT: &str = "
     link set veth0 up
     neigh add 198.19.0.1 lladdr 02:00:00:00:00:01 dev veth0 nud permanent
     neigh add 2001:db8:b::1 lladdr 02:00:00:00:00:01 dev veth0 nud permanent
+    route add 198.19.1.0/24 via 198.19.0.1
+    route add 2001:db8:c::/64 via 2001:db8:b::1
     route add local 198.18.0.0/16 dev lo
     route add local 2001:db8:a::/48 dev lo
 ";

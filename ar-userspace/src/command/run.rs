@@ -6,7 +6,9 @@ use tracing_appender::non_blocking::{NonBlockingBuilder, WorkerGuard};
 use tracing_subscriber::EnvFilter;
 
 use super::{EnforcerKind, Exit, OnStop, RunArguments, check, output};
+use crate::daemon::reload::{Fresh, Source};
 use crate::daemon::{self, Settings};
+use crate::diagnostic;
 use crate::enforcer::dry_run::DryRun;
 use crate::enforcer::{Enforcer, xdp};
 use crate::ledger::Limits;
@@ -32,6 +34,8 @@ pub(super) fn run(arguments: &RunArguments) -> anyhow::Result<Exit> {
         alerts: arguments.alerts.clone(),
         state_dir: arguments.directories.state_dir.clone(),
         run_dir: arguments.directories.run_dir.clone(),
+        forgive_after: arguments.forgive_after.filter(|quiet| !quiet.is_zero()),
+        debounce: arguments.debounce.filter(|window| !window.is_zero()),
         release_on_stop: arguments.on_stop == OnStop::Release,
         kernel_executables: arguments.executables.kernel(),
         programs: arguments.executables.settings(&arguments.runs),
@@ -39,8 +43,25 @@ pub(super) fn run(arguments: &RunArguments) -> anyhow::Result<Exit> {
         log_programs: arguments.runs.log_programs(),
         surroundings,
     };
-    on_runtime(daemon::run(settings, || enforcer(arguments)))?;
+    on_runtime(daemon::run(settings, source(arguments), || {
+        enforcer(arguments)
+    }))?;
     Ok(Exit::Done)
+}
+
+/// Reads the configuration again as it was read at the start.
+fn source(arguments: &RunArguments) -> Source {
+    let (file, executables) = (arguments.config.clone(), arguments.executables.clone());
+    let name = file.display().to_string();
+    Box::new(move || {
+        let (text, reading) = check::read(&file, &executables)?;
+        Ok(Fresh {
+            diagnostics: diagnostic::locate(&reading.diagnostics, &name, &text),
+            text: diagnostic::render(&reading.diagnostics, &name, &text, false),
+            summary: check::summary(&reading, &name),
+            config: reading.config,
+        })
+    })
 }
 
 /// Runs a future on a runtime of this thread alone.

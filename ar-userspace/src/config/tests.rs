@@ -1,5 +1,6 @@
 //! What a whole text means and what is said about it, requirement by requirement.
 
+mod difference;
 mod fixtures;
 mod meaning;
 mod mistakes;

@@ -32,7 +32,7 @@ pub struct WhiteListEntry {
 }
 
 /// What an entry of a white list covers.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum EntryKind {
     /// An address or a network, of either family.
     Network(Prefix),
@@ -41,13 +41,13 @@ pub enum EntryKind {
 }
 
 /// A white-list pattern: alternatives of plain text, each perhaps tied to an end (AR-WL-3).
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Pattern {
     alternatives: Vec<Alternative>,
 }
 
 /// One alternative of a pattern, in lower case.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 struct Alternative {
     text: String,
     at_start: bool,

@@ -2,8 +2,9 @@
 
 use std::io;
 use std::path::Path;
+use std::time::Duration;
 
-use anyhow::{Context as _, ensure};
+use anyhow::{Context as _, bail};
 use http_body_util::{BodyExt as _, Full};
 use hyper::body::Bytes;
 use hyper::http::request::Builder;
@@ -12,6 +13,12 @@ use hyper_util::rt::TokioIo;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use tokio::net::UnixStream;
+use tokio::time::timeout;
+
+use super::view::Problem;
+
+/// How long the daemon may take for an answer.
+const ANSWER_WITHIN: Duration = Duration::from_secs(60);
 
 /// No daemon answers at the socket.
 #[derive(Debug, thiserror::Error)]
@@ -26,7 +33,7 @@ pub struct Unreachable {
 ///
 /// [`Unreachable`] when no daemon is there; otherwise when it may not be asked or its answer makes no sense.
 pub async fn get<T: DeserializeOwned>(socket: &Path, path: &str) -> anyhow::Result<T> {
-    send(socket, Request::get(path), Bytes::new()).await
+    patiently(send(socket, Request::get(path), Bytes::new())).await
 }
 
 /// Asks the daemon to do something, told as JSON.
@@ -40,7 +47,12 @@ pub async fn post<T: DeserializeOwned>(
     order: &impl Serialize,
 ) -> anyhow::Result<T> {
     let request = Request::post(path).header(header::CONTENT_TYPE, "application/json");
-    send(socket, request, serde_json::to_vec(order)?.into()).await
+    patiently(send(socket, request, serde_json::to_vec(order)?.into())).await
+}
+
+async fn patiently<T>(answer: impl Future<Output = anyhow::Result<T>>) -> anyhow::Result<T> {
+    let answer = timeout(ANSWER_WITHIN, answer).await;
+    answer.with_context(|| format!("the daemon did not answer within {ANSWER_WITHIN:?}"))?
 }
 
 async fn send<T: DeserializeOwned>(
@@ -72,11 +84,12 @@ async fn send<T: DeserializeOwned>(
     let status = response.status();
     let body = response.into_body().collect().await?.to_bytes();
     connection.abort();
-    ensure!(
-        status.is_success(),
-        "the daemon answered {status}: {}",
-        String::from_utf8_lossy(&body)
-    );
+    if !status.is_success() {
+        match serde_json::from_slice::<Problem>(&body) {
+            Ok(problem) => bail!("{}", problem.detail),
+            Err(_) => bail!("the daemon answered {status}"),
+        }
+    }
     serde_json::from_slice(&body).context("the daemon's answer is of another version")
 }
 

@@ -1,21 +1,44 @@
 //! The daemon's end of the control socket.
+//!
+//! Everything that a client can make wait or grow has a bound: connections, their time, and bodies.
 
+use std::collections::BTreeSet;
 use std::fs;
 use std::io;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
 
 use anyhow::Context as _;
-use axum::extract::State;
+use axum::extract::rejection::JsonRejection;
+use axum::extract::{DefaultBodyLimit, Extension, State};
 use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
 use axum::{Json, Router};
+use hyper::server::conn::http1;
+use hyper_util::rt::TokioIo;
+use hyper_util::server::graceful::GracefulShutdown;
+use hyper_util::service::TowerToHyperService;
 use serde::Serialize;
-use tokio::net::UnixListener;
-use tokio::sync::{mpsc, oneshot};
+use tokio::net::{UnixListener, UnixStream};
+use tokio::sync::{Semaphore, mpsc, oneshot};
+use tokio::time::{sleep, timeout};
 
-use super::{BANS, Request, STATUS, STOP};
+use super::problem::Problem;
+use super::{Asker, BANS, FORGIVE, MAX_BODY, RELOAD, Request, STATUS, STOP, UNBAN, address, view};
+use crate::ledger::Whom;
+use crate::offender::Offender;
+
+/// Connections that are served at once; more of them wait.
+const CONNECTIONS: usize = 16;
+
+/// How long a connection lasts, whatever goes on in it.
+const CONNECTION_WITHIN: Duration = Duration::from_secs(60);
+
+/// How long to wait when no connection can be taken, for want of descriptors.
+const TAKE_AGAIN_AFTER: Duration = Duration::from_millis(100);
 
 /// Opens the socket. The returned future answers until `stop` is done, and then ends what it has begun.
 ///
@@ -29,7 +52,7 @@ pub fn serve<S: Future<Output = ()> + Send + 'static>(
     path: &Path,
     requests: mpsc::Sender<Request>,
     stop: S,
-) -> anyhow::Result<impl Future<Output = io::Result<()>> + use<S>> {
+) -> anyhow::Result<impl Future<Output = ()> + use<S>> {
     match fs::remove_file(path) {
         Err(error) if error.kind() != io::ErrorKind::NotFound => {
             return Err(error).with_context(|| format!("cannot replace `{}`", path.display()));
@@ -40,35 +63,160 @@ pub fn serve<S: Future<Output = ()> + Send + 'static>(
         .with_context(|| format!("cannot make the control socket `{}`", path.display()))?;
     fs::set_permissions(path, fs::Permissions::from_mode(0o600))
         .with_context(|| format!("cannot protect the control socket `{}`", path.display()))?;
-    let router = Router::new()
+    Ok(accept(listener, router(requests), stop))
+}
+
+fn router(requests: mpsc::Sender<Request>) -> Router {
+    Router::new()
         .route(
             STATUS,
             get(|State(requests)| ask(requests, Request::Status)),
         )
         .route(BANS, get(|State(requests)| ask(requests, Request::Bans)))
-        .route(
-            STOP,
-            post(|State(requests), Json(stop)| {
-                ask(requests, move |reply| Request::Stop(stop, reply))
-            }),
-        )
-        .with_state(requests);
-    Ok(async move {
-        axum::serve(listener, router)
-            .with_graceful_shutdown(stop)
-            .await
+        .route(RELOAD, post(reload))
+        .route(UNBAN, post(unban))
+        .route(FORGIVE, post(forgive))
+        .route(STOP, post(stop))
+        .fallback(|| problem(StatusCode::NOT_FOUND, "there is nothing at this path"))
+        .method_not_allowed_fallback(|| {
+            let why = "this path is asked in another way; see the header `Allow`";
+            problem(StatusCode::METHOD_NOT_ALLOWED, why)
+        })
+        .layer(DefaultBodyLimit::max(MAX_BODY))
+        .with_state(requests)
+}
+
+async fn accept(listener: UnixListener, router: Router, stop: impl Future<Output = ()>) {
+    let room = Arc::new(Semaphore::new(CONNECTIONS));
+    let graceful = GracefulShutdown::new();
+    tokio::pin!(stop);
+    loop {
+        let taken = tokio::select! {
+            () = &mut stop => break,
+            taken = take(&listener, &room) => taken,
+        };
+        let Some((stream, asker, place)) = taken else {
+            sleep(TAKE_AGAIN_AFTER).await;
+            continue;
+        };
+        let service = TowerToHyperService::new(router.clone().layer(Extension(asker)));
+        let connection = http1::Builder::new().serve_connection(TokioIo::new(stream), service);
+        let connection = timeout(CONNECTION_WITHIN, graceful.watch(connection));
+        tokio::spawn(async move {
+            // A client that breaks off has no one to tell it to.
+            let _ = connection.await;
+            drop(place);
+        });
+    }
+    // New clients are told that nobody is there while those before them get their answers.
+    drop(listener);
+    graceful.shutdown().await;
+}
+
+/// The next connection, once there is room for it; `None` when it cannot be had.
+async fn take(
+    listener: &UnixListener,
+    room: &Arc<Semaphore>,
+) -> Option<(UnixStream, Asker, impl Drop + use<>)> {
+    let place = Arc::clone(room).acquire_owned().await.ok()?;
+    let (stream, _) = listener.accept().await.ok()?;
+    let peer = stream.peer_cred().ok()?;
+    let asker = Asker {
+        uid: peer.uid(),
+        pid: peer.pid(),
+    };
+    Some((stream, asker, place))
+}
+
+/// A body that is read, or why not.
+type Body<T> = Result<Json<T>, JsonRejection>;
+
+async fn reload(
+    State(requests): State<mpsc::Sender<Request>>,
+    Extension(asker): Extension<Asker>,
+) -> Result<Response, Problem> {
+    let answer = answer(requests, |reply| Request::Reload(asker, reply)).await?;
+    match answer {
+        Ok(reload) => Ok(Json(reload).into_response()),
+        Err(why) => Err(Problem::new(StatusCode::INTERNAL_SERVER_ERROR, why)),
+    }
+}
+
+async fn unban(
+    State(requests): State<mpsc::Sender<Request>>,
+    Extension(asker): Extension<Asker>,
+    body: Body<view::Addresses>,
+) -> Result<Response, Problem> {
+    let Json(order) = body?;
+    let offenders = offenders(&order.addresses)?;
+    Ok(ask(requests, move |reply| {
+        Request::Unban(asker, offenders, reply)
     })
+    .await)
+}
+
+async fn forgive(
+    State(requests): State<mpsc::Sender<Request>>,
+    Extension(asker): Extension<Asker>,
+    body: Body<view::Forgive>,
+) -> Result<Response, Problem> {
+    let Json(order) = body?;
+    let whom = match order {
+        view::Forgive::All => vec![Whom::Everyone],
+        view::Forgive::Addresses(addresses) => {
+            let offenders = offenders(&addresses)?.into_iter();
+            offenders.map(Whom::Offender).collect()
+        }
+    };
+    Ok(ask(requests, move |reply| Request::Forgive(asker, whom, reply)).await)
+}
+
+async fn stop(
+    State(requests): State<mpsc::Sender<Request>>,
+    body: Body<view::Stop>,
+) -> Result<Response, Problem> {
+    let Json(stop) = body?;
+    Ok(ask(requests, move |reply| Request::Stop(stop, reply)).await)
+}
+
+/// Each address once, in the order given.
+fn offenders(texts: &[String]) -> Result<Vec<Offender>, Problem> {
+    let wrong = |why| Problem::new(StatusCode::UNPROCESSABLE_ENTITY, why);
+    let read: Result<Vec<_>, _> = texts.iter().map(|text| address(text)).collect();
+    let mut offenders = read.map_err(wrong)?;
+    if offenders.is_empty() {
+        return Err(wrong("expected at least one address".to_owned()));
+    }
+    let mut seen = BTreeSet::new();
+    offenders.retain(|&offender| seen.insert(offender));
+    Ok(offenders)
+}
+
+async fn problem(status: StatusCode, why: &'static str) -> Problem {
+    Problem::new(status, why)
 }
 
 async fn ask<T: Serialize>(
     requests: mpsc::Sender<Request>,
     question: impl FnOnce(oneshot::Sender<T>) -> Request,
 ) -> Response {
+    match answer(requests, question).await {
+        Ok(answer) => Json(answer).into_response(),
+        Err(problem) => problem.into_response(),
+    }
+}
+
+async fn answer<T>(
+    requests: mpsc::Sender<Request>,
+    question: impl FnOnce(oneshot::Sender<T>) -> Request,
+) -> Result<T, Problem> {
     let (reply, answer) = oneshot::channel();
-    if requests.send(question(reply)).await.is_ok()
+    let asked = requests.send(question(reply)).await;
+    if asked.is_ok()
         && let Ok(answer) = answer.await
     {
-        return Json(answer).into_response();
+        return Ok(answer);
     }
-    (StatusCode::SERVICE_UNAVAILABLE, "the daemon is stopping").into_response()
+    let why = "the daemon has no answer: it is stopping, or its log says why";
+    Err(Problem::new(StatusCode::SERVICE_UNAVAILABLE, why))
 }

@@ -4,6 +4,8 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::diagnostic::Located;
+
 /// One banned address.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Ban {
@@ -44,6 +46,144 @@ pub struct Holder {
 pub struct Stop {
     /// Let everyone go, also permanent bans, and leave nothing in the kernel. Counters stay.
     pub release: bool,
+}
+
+/// Whose bans are to end.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Addresses {
+    /// Literal addresses in any spelling.
+    pub addresses: Vec<String>,
+}
+
+/// Whose counters are to be cleared.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Forgive {
+    /// Everyone's: `"all"`.
+    All,
+    /// Those of these addresses, in any spelling: `{"addresses": [...]}`.
+    Addresses(Vec<String>),
+}
+
+/// What became of a ban that is to end before its time.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Release {
+    /// The executable that held it.
+    pub executable: String,
+    /// How far it is.
+    pub state: ReleaseState,
+    /// Why it failed; `null` when it did not.
+    pub cause: Option<String>,
+}
+
+/// How far the end of a ban is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum ReleaseState {
+    /// It is over.
+    Ended,
+    /// Its executable has been asked to reverse it, and the log tells how that ends.
+    Reversing,
+    /// The kernel did not let it go.
+    Failed,
+}
+
+/// One address whose bans were to end.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Unbanned {
+    /// The address in canonical form.
+    pub address: String,
+    /// Its bans; empty when it was not banned.
+    pub released: Vec<Release>,
+}
+
+/// Counters that were cleared.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Forgiven {
+    /// How many, all addresses together.
+    pub counters: usize,
+    /// The addresses that were named; empty when everyone was meant.
+    pub addresses: Vec<ForgivenAddress>,
+}
+
+/// One address whose counters were cleared.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ForgivenAddress {
+    /// The address in canonical form.
+    pub address: String,
+    /// Its counters; empty when it had none.
+    pub counters: Vec<Counter>,
+}
+
+/// A counter that was cleared.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Counter {
+    /// The executable.
+    pub executable: String,
+    /// Offences that it had.
+    pub offences: u32,
+}
+
+/// What came of reading the configuration again.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Reload {
+    /// The file.
+    pub config: String,
+    /// Whether it is in force; otherwise the one before is (AR-CFG-18).
+    pub applied: bool,
+    /// Every error and warning.
+    pub diagnostics: Vec<Located>,
+    /// The same for people, as `arfw check` prints it.
+    pub text: String,
+    /// One line: how many of each, and what the file amounts to.
+    pub summary: String,
+    /// What is otherwise than before; empty when nothing is, and when it is not in force.
+    pub changes: Vec<Change>,
+    /// Bans that ended because their addresses are on the white list (AR-IMP-7).
+    pub released: Vec<WhiteListed>,
+}
+
+/// One difference between two configurations.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Change {
+    /// `disabled`, `repeated_offenders`, `section`, `order` or `white_list`.
+    pub subject: String,
+    /// `added`, `removed` or `changed`.
+    pub kind: String,
+    /// Line in the new file; `null` for what went.
+    pub line: Option<usize>,
+    /// Line in the old file; `null` for what came.
+    pub old_line: Option<usize>,
+    /// What it is, or what it is and was.
+    pub detail: String,
+}
+
+/// One address whose bans ended because it is on the white list.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct WhiteListed {
+    /// The address in canonical form.
+    pub address: String,
+    /// The entry as written.
+    pub entry: String,
+    /// Its line.
+    pub line: usize,
+    /// The bans.
+    pub released: Vec<Release>,
+}
+
+/// Why a request was not carried out (RFC 9457).
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Problem {
+    /// Always `about:blank`: the status says of what kind it is.
+    #[serde(rename = "type")]
+    pub kind: String,
+    /// The status in words.
+    pub title: String,
+    /// The HTTP status.
+    pub status: u16,
+    /// What was expected and what was found.
+    pub detail: String,
 }
 
 /// How the daemon stands.

@@ -2,10 +2,12 @@
 //!
 //! Text of an alert is escaped by whoever made it displayable; nothing here prints it raw.
 
+mod orders;
+
 use std::time::Duration;
 
 use crate::alert::{Alert, Malformed};
-use crate::config::{Config, Response};
+use crate::config::Config;
 use crate::enforcer::Enforcer;
 use crate::ledger::{Action, Effect, Key, Ruling, Rung};
 use crate::offender::Offender;
@@ -26,8 +28,9 @@ const PROTECTED_TOLD: usize = 16;
 /// The log, and what waits to be told.
 #[derive(Debug)]
 pub(super) struct Journal {
-    /// Place of each response in the configuration, by its index.
-    sections: Vec<(usize, Box<str>)>,
+    config_name: String,
+    /// Line of each response, by its index.
+    lines: Vec<(usize, usize)>,
     waiting: Vec<Note>,
     malformed_told: Option<Moment>,
     malformed_untold: u64,
@@ -57,7 +60,8 @@ struct Note {
 pub(super) struct Told {
     key: Key,
     rule_id: u32,
-    response: usize,
+    /// Line of the section at that time: a reload moves sections.
+    line: usize,
     alert_id: Option<Box<str>>,
 }
 
@@ -74,7 +78,8 @@ impl Journal {
             .file_name()
             .unwrap_or(settings.config_path.as_os_str());
         Self {
-            sections: sections(&settings.config, &name.to_string_lossy()),
+            config_name: name.to_string_lossy().into_owned(),
+            lines: lines(&settings.config),
             waiting: Vec::new(),
             malformed_told: None,
             malformed_untold: 0,
@@ -217,7 +222,7 @@ impl Journal {
         tracing::info!(
             address = %offence.offender,
             rule = offence.rule_id,
-            section = self.section(offence.response),
+            section = self.section(self.line(offence.response)),
             target,
             "not for this host, and other hosts cannot be reached yet"
         );
@@ -255,7 +260,7 @@ impl Journal {
                 executable: offence.executable.clone(),
             },
             rule_id: offence.rule_id,
-            response: offence.response,
+            line: self.line(offence.response),
             alert_id: offence.alert_id.clone(),
         }
     }
@@ -316,7 +321,7 @@ impl Journal {
         let address = told.key.offender;
         let rule = told.rule_id;
         let by = told.key.executable.name();
-        let section = self.section(told.response);
+        let section = self.section(told.line);
         let alert = told.alert_id.as_deref().unwrap_or("-");
         match ruling {
             Ruling::Banned { until, rung } => tracing::info!(
@@ -343,19 +348,28 @@ impl Journal {
         }
     }
 
-    fn section(&self, response: usize) -> &str {
-        self.sections
-            .binary_search_by_key(&response, |(index, _)| *index)
-            .map_or("-", |found| &self.sections[found].1)
+    /// Takes the lines of another configuration.
+    pub(super) fn configure(&mut self, config: &Config) {
+        self.lines = lines(config);
+    }
+
+    fn line(&self, response: usize) -> usize {
+        self.lines
+            .binary_search_by_key(&response, |&(index, _)| index)
+            .map_or(0, |found| self.lines[found].1)
+    }
+
+    pub(super) fn section(&self, line: usize) -> String {
+        format!("{}:{line}", self.config_name)
     }
 }
 
-fn sections(config: &Config, name: &str) -> Vec<(usize, Box<str>)> {
-    let place = |response: &Response| {
-        let place = format!("{name}:{}", response.line);
-        (response.index, place.into())
-    };
-    config.responses.iter().map(place).collect()
+fn lines(config: &Config) -> Vec<(usize, usize)> {
+    config
+        .responses
+        .iter()
+        .map(|response| (response.index, response.line))
+        .collect()
 }
 
 fn what(action: Action) -> &'static str {

@@ -40,6 +40,11 @@ impl Daemon {
                     Some(cause) => {
                         self.counts.failed += 1;
                         self.journal.failed(&effect, &cause);
+                        if let Some(not_ended) = &mut self.not_ended
+                            && effect.action == Action::Unban
+                        {
+                            not_ended.insert(effect.key.clone(), cause);
+                        }
                         self.ledger.apply(ledger::Event::Failed(effect), now);
                     }
                     None => {

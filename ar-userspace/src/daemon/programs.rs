@@ -2,7 +2,7 @@
 //!
 //! A run's ban is told and counted once the executable has done it, never before (AR-IMP-5).
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -28,19 +28,32 @@ const STOP_WITHIN: Duration = Duration::from_secs(20);
 pub(super) struct Fired {
     extra_args: BTreeMap<usize, Arc<[String]>>,
     runs: BTreeMap<RunId, (Offence, Told, Ruling)>,
+    /// Runs whose bans were ended by hand before they said what they are about.
+    lifted: BTreeSet<RunId>,
     /// The daemon is about to end: nothing new is begun.
     stopping: bool,
 }
 
 impl Fired {
     pub(super) fn new(config: &Config) -> Self {
+        let mut fired = Self::default();
+        fired.configure(config);
+        fired
+    }
+
+    /// Takes the arguments of another configuration. Runs keep those that they began with.
+    pub(super) fn configure(&mut self, config: &Config) {
         let extra_args = |response: &crate::config::Response| {
             (response.index, response.extra_args.as_slice().into())
         };
-        Self {
-            extra_args: config.responses.iter().map(extra_args).collect(),
-            ..Self::default()
-        }
+        self.extra_args = config.responses.iter().map(extra_args).collect();
+    }
+
+    /// Takes note that bans of these keys were ended by hand: what runs for them may not ban under another key.
+    pub(super) fn lift(&mut self, keys: &BTreeSet<&Key>) {
+        let runs = self.runs.iter();
+        let lifted = runs.filter(|(_, (_, told, _))| keys.contains(told.key()));
+        self.lifted.extend(lifted.map(|(&run, _)| run));
     }
 
     /// What an executable, or the log in its place, is told about an offence.
@@ -138,7 +151,7 @@ impl Daemon {
         self.ledger.apply(ledger::Event::Forgive(whom), now);
         self.perform_effects(now);
         let ruling = other
-            .filter(|_| !self.fired.stopping)
+            .filter(|_| !self.fired.stopping && !self.fired.lifted.contains(&run))
             .and_then(|other| self.rule_again(run, other, now));
         let verb = match ruling {
             Some(Ruling::Banned { .. }) => Verb::Continue,
@@ -166,6 +179,7 @@ impl Daemon {
         while let Some(outcome) = self.programs.next_outcome() {
             any = true;
             let fired = self.fired.runs.remove(&outcome.run);
+            self.fired.lifted.remove(&outcome.run);
             match outcome.verb {
                 Verb::Delete => self.deleted(outcome),
                 _ => self.added(outcome, fired, now),

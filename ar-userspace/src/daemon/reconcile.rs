@@ -83,6 +83,8 @@ impl Daemon {
         self.programs
             .recall(self.ledger.bans(now), &self.settings.config);
         self.journal.reconciled(drift);
+        // The white list may have grown while no daemon ran.
+        self.release_white_listed(now);
         Ok(())
     }
 }

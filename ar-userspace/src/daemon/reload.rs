@@ -1,0 +1,134 @@
+//! Another configuration for a daemon that runs (AR-CFG-18), and what it lets go (AR-IMP-7).
+//!
+//! It is swapped between two events, whole or not at all. Bans, counters and positions stay; only a ban
+//! whose address is on the white list ends.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use super::Daemon;
+use crate::clock;
+use crate::config::{Change, Config};
+use crate::control::view;
+use crate::diagnostic::Located;
+use crate::ledger;
+use crate::offender::Offender;
+use crate::policy::Policy;
+use crate::time::Moment;
+
+/// Reads the configuration once more, from where it was read at the start and in the same way.
+///
+/// It fails when there is nothing to read; mistakes in what was read are in [`Fresh`].
+pub type Source = Box<dyn FnMut() -> anyhow::Result<Fresh>>;
+
+/// A configuration that was read.
+#[derive(Clone, Debug)]
+pub struct Fresh {
+    /// What it means; `None` when it has a mistake.
+    pub config: Option<Config>,
+    /// Every error and warning.
+    pub diagnostics: Vec<Located>,
+    /// The same for people.
+    pub text: String,
+    /// How many of each, on one line.
+    pub summary: String,
+}
+
+impl Daemon {
+    /// Reads the configuration again, and puts it in force when it has no mistake.
+    pub(super) fn reload(&mut self) -> Result<view::Reload, String> {
+        let fresh = (self.source)().map_err(|error| {
+            let why = format!("{error:#}; the configuration in force stays");
+            self.journal.not_reloaded(&why);
+            why
+        })?;
+        let Fresh {
+            config,
+            diagnostics,
+            text,
+            summary,
+        } = fresh;
+        self.journal.diagnostics(&diagnostics);
+        let applied = config.is_some();
+        let (changes, released) = match config {
+            Some(config) => self.put_in_force(config),
+            None => {
+                let why = "it has errors; the configuration in force stays";
+                self.journal.not_reloaded(why);
+                (Vec::new(), Vec::new())
+            }
+        };
+        Ok(view::Reload {
+            config: self.settings.config_path.display().to_string(),
+            applied,
+            diagnostics,
+            text,
+            summary,
+            changes: changes.into_iter().map(told).collect(),
+            released,
+        })
+    }
+
+    fn put_in_force(&mut self, config: Config) -> (Vec<Change>, Vec<view::WhiteListed>) {
+        // What was done before is told before.
+        self.settle();
+        let now = clock::now();
+        let changes = self.settings.config.difference(&config);
+        self.policy = Policy::new(Arc::new(config.clone()));
+        self.fired.configure(&config);
+        self.journal.configure(&config);
+        let ledger_settings = ledger::Settings {
+            repeated_offenders: config.repeated_offenders.clone(),
+            ..self.ledger.settings().clone()
+        };
+        self.settings.config = config;
+        self.ledger
+            .apply(ledger::Event::Settings(ledger_settings), now);
+        self.journal.reloaded(&self.settings, &changes);
+        let released = self.release_white_listed(now);
+        (changes, released)
+    }
+
+    /// Ends every ban, also a permanent one, whose address the white list covers. A pattern is tried on the
+    /// canonical text: as which text an alert had the address is not remembered.
+    pub(super) fn release_white_listed(&mut self, now: Moment) -> Vec<view::WhiteListed> {
+        let white_list = &self.settings.config.white_list;
+        let mut covered: BTreeMap<Offender, (String, usize)> = BTreeMap::new();
+        for record in self.ledger.bans(now) {
+            let offender = record.key.offender;
+            if covered.contains_key(&offender) {
+                continue;
+            }
+            if let Some(entry) = white_list.covers(offender, &offender.to_string()) {
+                covered.insert(offender, (entry.text.clone(), entry.line));
+            }
+        }
+        if covered.is_empty() {
+            return Vec::new();
+        }
+        let offenders: Vec<Offender> = covered.keys().copied().collect();
+        let released = self.release(&offenders, now).into_iter();
+        let with_entries = released.zip(covered.into_values());
+        let mut told = Vec::new();
+        for (view::Unbanned { address, released }, (entry, line)) in with_entries {
+            self.journal.white_listed(&address, &released, &entry, line);
+            told.push(view::WhiteListed {
+                address,
+                entry,
+                line,
+                released,
+            });
+        }
+        told
+    }
+}
+
+fn told(change: Change) -> view::Change {
+    view::Change {
+        subject: change.subject.name().to_owned(),
+        kind: change.kind.name().to_owned(),
+        line: change.line,
+        old_line: change.old_line,
+        detail: change.detail,
+    }
+}

@@ -1,0 +1,96 @@
+//! Bans of executables that an operator ends: what they did is reversed.
+
+use std::fs;
+
+use anyhow::{Result, ensure};
+use rustix::process::Signal;
+
+use super::scene::{BY_ADDRESS, Scene, conf, handshake, message};
+
+/// Bans one address for ever, ends that by `order`, and looks at what the executable was told.
+fn reversed_by(order: impl FnOnce(&Scene) -> Result<String>, expected: &str) -> Result<()> {
+    let conf = conf(&[("deny", "")]);
+    let mut scene = Scene::new(&conf, &[("deny", BY_ADDRESS)], &[])?;
+    let alert = scene.alert(100_000, "198.51.100.7", "root")?;
+    scene.daemon.wait_for(" ban ")?;
+    let told = order(&scene)?;
+    ensure!(told == expected, "{told}");
+    scene.daemon.wait_for("INFO unban address")?;
+    let lines = ["add", "continue", "delete"].map(|command| message(command, &alert, "deny"));
+    ensure!(scene.lines("calls", 3)? == lines);
+    ensure!(scene.home.bans()?.is_empty());
+    scene.daemon.stop(Signal::TERM)?;
+    Ok(())
+}
+
+fn out(scene: &Scene, arguments: &[&str]) -> Result<String> {
+    let output = scene.home.output(arguments)?;
+    ensure!(output.status.success(), "{output:?}");
+    Ok(String::from_utf8(output.stdout)?)
+}
+
+/// AR-IMP-6, AR-WIRE-3
+#[test]
+fn an_unban_has_the_executable_reverse_its_ban() -> Result<()> {
+    reversed_by(
+        |scene| out(scene, &["unban", "198.51.100.7"]),
+        "198.51.100.7: deny is being run to reverse its ban\n",
+    )
+}
+
+/// AR-IMP-7
+#[test]
+fn a_reload_that_white_lists_has_the_executable_reverse_its_ban() -> Result<()> {
+    reversed_by(
+        |scene| {
+            let old = fs::read_to_string(scene.home.config())?;
+            let entry = "<ossec_config><global><white_list>198.51.100.7</white_list></global>";
+            fs::write(
+                scene.home.config(),
+                old.replacen("<ossec_config>", entry, 1),
+            )?;
+            let told = out(scene, &["reload"])?;
+            Ok(told.lines().last().unwrap_or_default().to_owned())
+        },
+        "198.51.100.7: deny is being run to reverse its ban, white-listed by `198.51.100.7` in line 1",
+    )
+}
+
+/// AR-IMP-6: the executable has not said yet that its key is another one than the address.
+#[test]
+fn an_unban_holds_for_an_executable_that_is_still_deciding() -> Result<()> {
+    let script = format!(
+        "#!/bin/sh
+         read -r line
+         case $line in *'\"command\":\"add\"'*) ;; *) echo delete >> calls; exit 0 ;; esac
+         echo begun >> calls
+         read -r _ < go
+         {}
+         read -r line
+         case $line in *'\"command\":\"continue\"'*) echo continue ;; *) echo abort ;; esac >> calls\n",
+        handshake("root")
+    );
+    let conf = conf(&[("disable-account", "")]);
+    let mut scene = Scene::new(&conf, &[("disable-account", &script)], &[])?;
+    let go = scene.path("go");
+    rustix::fs::mknodat(
+        rustix::fs::CWD,
+        &go,
+        rustix::fs::FileType::Fifo,
+        rustix::fs::Mode::RUSR | rustix::fs::Mode::WUSR,
+        0,
+    )?;
+    scene.alert(100_000, "198.51.100.7", "root")?;
+    scene.lines("calls", 1)?;
+    let told = out(&scene, &["unban", "198.51.100.7"])?;
+    ensure!(
+        told == "198.51.100.7: disable-account is being run to reverse its ban\n",
+        "{told}"
+    );
+    fs::write(&go, "\n")?;
+    let calls = scene.lines("calls", 2)?;
+    ensure!(calls == ["begun", "abort"], "{calls:?}");
+    ensure!(scene.home.bans()?.is_empty());
+    scene.daemon.stop(Signal::TERM)?;
+    Ok(())
+}

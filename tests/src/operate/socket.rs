@@ -1,0 +1,146 @@
+//! Requests that the control socket does not carry out are answered with a problem document (RFC 9457).
+
+use std::io::{BufRead as _, BufReader, Read as _, Write as _};
+use std::os::unix::net::UnixStream;
+
+use anyhow::{Context as _, Result, ensure};
+use rustix::process::Signal;
+use serde_json::{Value, json};
+
+use super::{CONF, Scene, V4};
+
+/// Sends bytes, and gives the answer's status, its media type and its body.
+fn ask(scene: &Scene, request: &str) -> Result<(u16, String, Vec<u8>)> {
+    let mut stream = UnixStream::connect(scene.home.run_dir().join("arfw.sock"))?;
+    stream.write_all(request.as_bytes())?;
+    let mut answer = BufReader::new(stream);
+    let mut line = String::new();
+    answer.read_line(&mut line)?;
+    let status = line.split(' ').nth(1).context("no status")?.parse()?;
+    let (mut media_type, mut length) = (String::new(), 0);
+    loop {
+        line.clear();
+        answer.read_line(&mut line)?;
+        let Some((name, value)) = line.trim().split_once(": ") else {
+            break;
+        };
+        match name {
+            "content-type" => media_type = value.to_owned(),
+            "content-length" => length = value.parse()?,
+            _ => {}
+        }
+    }
+    let mut body = vec![0; length];
+    answer.read_exact(&mut body)?;
+    Ok((status, media_type, body))
+}
+
+fn post(path: &str, body: &str) -> String {
+    let length = body.len();
+    format!(
+        "POST {path} HTTP/1.1\r\nHost: arfw\r\nContent-Type: application/json\r\nContent-Length: {length}\r\n\r\n{body}"
+    )
+}
+
+/// The document's words, whole, are as expected.
+fn check(scene: &Scene, request: &str, expected: (u16, &str, &str)) -> Result<()> {
+    let (status, title, detail) = expected;
+    let (found, media_type, body) = ask(scene, request)?;
+    let head = request.lines().next().unwrap_or_default();
+    let document: Value = serde_json::from_slice(&body).with_context(|| head.to_owned())?;
+    ensure!(
+        (found, media_type.as_str()) == (status, "application/problem+json"),
+        "{head}: {found} {media_type} {document}"
+    );
+    let wanted = json!({"type": "about:blank", "title": title, "status": status, "detail": detail});
+    ensure!(document == wanted, "{head}: {document}");
+    Ok(())
+}
+
+#[test]
+fn bad_requests_are_answered_with_a_problem_and_change_nothing() -> Result<()> {
+    let mut scene = Scene::new(CONF, &[])?;
+    scene.alert(5712, V4, " ban ")?;
+    let get = |path: &str| format!("GET {path} HTTP/1.1\r\nHost: arfw\r\n\r\n");
+    check(
+        &scene,
+        &get("/v2/bans"),
+        (404, "Not Found", "there is nothing at this path"),
+    )?;
+    let other_way = "this path is asked in another way; see the header `Allow`";
+    for request in [get("/v1/reload"), post("/v1/bans", "{}")] {
+        check(&scene, &request, (405, "Method Not Allowed", other_way))?;
+    }
+    check(
+        &scene,
+        &post(
+            "/v1/unban",
+            "{\"addresses\":[\"198.51.100.7\",\"198.51.100\"]}",
+        ),
+        (
+            422,
+            "Unprocessable Entity",
+            "expected an address such as `198.51.100.7` or `2001:db8::7`, without network, zone, brackets or name; \
+             found `198.51.100`",
+        ),
+    )?;
+    for path in ["/v1/unban", "/v1/forgive"] {
+        check(
+            &scene,
+            &post(path, "{\"addresses\":[]}"),
+            (422, "Unprocessable Entity", "expected at least one address"),
+        )?;
+    }
+    check(
+        &scene,
+        &post("/v1/unban", "{\"addresses\""),
+        (
+            400,
+            "Bad Request",
+            "Failed to parse the request body as JSON: EOF while parsing an object at line 1 column 12",
+        ),
+    )?;
+    let padded = |length| {
+        post(
+            "/v1/unban",
+            &format!("{{\"addresses\":[\"{}\"]}}", "1".repeat(length)),
+        )
+    };
+    check(
+        &scene,
+        &padded(64 * 1024),
+        (
+            413,
+            "Payload Too Large",
+            "Failed to buffer the request body: length limit exceeded",
+        ),
+    )?;
+    let untyped =
+        post("/v1/stop", "{\"release\":true}").replace("Content-Type: application/json\r\n", "");
+    check(
+        &scene,
+        &untyped,
+        (
+            415,
+            "Unsupported Media Type",
+            "Expected request with `Content-Type: application/json`",
+        ),
+    )?;
+    ensure!(scene.banned()? == [V4], "{:?}", scene.banned());
+    scene.daemon.stop(Signal::TERM)?;
+    Ok(())
+}
+
+/// Connections that are open and say nothing have a number and a time; within these, others are served.
+#[test]
+fn silent_connections_do_not_keep_others_waiting() -> Result<()> {
+    let mut scene = Scene::new(CONF, &[])?;
+    let socket = scene.home.run_dir().join("arfw.sock");
+    let silent: Vec<UnixStream> = (0..15)
+        .map(|_| UnixStream::connect(&socket))
+        .collect::<Result<_, _>>()?;
+    ensure!(scene.banned()?.is_empty());
+    scene.daemon.stop(Signal::TERM)?;
+    drop(silent);
+    Ok(())
+}

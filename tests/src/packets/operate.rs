@@ -1,0 +1,61 @@
+//! What an operator ends is over for packets, at once.
+
+use std::fs;
+
+use anyhow::{Result, ensure};
+
+use super::Scene;
+
+/// A ban for ten minutes is ended by `order`; then the offender's packets arrive.
+fn arrives_after(v6: bool, order: impl FnOnce(&Scene) -> Result<()>) -> Result<()> {
+    let scene = Scene::new(v6, &[])?;
+    scene.alert(100_100)?;
+    scene.is_dropped(5)?;
+    order(&scene)?;
+    ensure!(scene.home.bans()?.is_empty(), "the ban stands");
+    scene.arrives(scene.offender)?;
+    scene.arrives(scene.neighbour)?;
+    scene.end()
+}
+
+fn unban(scene: &Scene) -> Result<()> {
+    let offender = scene.offender.to_string();
+    let output = scene.home.output(&["unban", &offender])?;
+    let told = String::from_utf8(output.stdout)?;
+    ensure!(
+        told == format!("{offender}: firewall-drop ended\n"),
+        "{told}"
+    );
+    Ok(())
+}
+
+/// AR-IMP-6
+#[test]
+fn packets_arrive_again_after_an_unban() -> Result<()> {
+    arrives_after(false, unban)
+}
+
+/// AR-IMP-6, AR-IMP-3
+#[test]
+fn packets_of_ipv6_arrive_again_after_an_unban() -> Result<()> {
+    arrives_after(true, unban)
+}
+
+/// AR-IMP-7
+#[test]
+fn packets_arrive_again_after_a_reload_that_white_lists_their_source() -> Result<()> {
+    arrives_after(false, |scene| {
+        let old = fs::read_to_string(scene.home.config())?;
+        let entry = format!(
+            "<ossec_config><global><white_list>{}</white_list></global>",
+            scene.offender
+        );
+        fs::write(
+            scene.home.config(),
+            old.replacen("<ossec_config>", &entry, 1),
+        )?;
+        let output = scene.home.output(&["reload"])?;
+        ensure!(output.status.success(), "{output:?}");
+        Ok(())
+    })
+}
