@@ -229,7 +229,8 @@ pub fn inspect(pin_dir: &Path, clock: KernelClock) -> anyhow::Result<Option<Vec<
 ///
 /// When a pin cannot be removed; the others are removed all the same.
 pub fn release(pin_dir: &Path) -> anyhow::Result<()> {
-    bpffs::remove(pin_dir)
+    let detached = links::detach_all(pin_dir);
+    bpffs::remove(pin_dir).and(detached)
 }
 
 fn load(settings: &Settings) -> anyhow::Result<Ebpf> {

@@ -141,8 +141,7 @@ fn adopt(
         match adopted {
             Ok(()) => return Ok(Some(attached)),
             Err(error) => {
-                fs::remove_file(&pin)
-                    .with_context(|| format!("cannot remove the pin `{}`", pin.display()))?;
+                detach(&pin)?;
                 return Err(error);
             }
         }
@@ -181,6 +180,43 @@ fn attach(
     }
 }
 
+/// Takes the program off the interfaces of all links pinned here. Everything is tried; one failure is told.
+///
+/// # Errors
+///
+/// When the directory cannot be read, or a pin cannot be removed.
+pub(super) fn detach_all(pin_dir: &Path) -> anyhow::Result<()> {
+    let entries = match fs::read_dir(pin_dir) {
+        Ok(entries) => entries,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
+        Err(error) => {
+            return Err(error).with_context(|| format!("cannot read `{}`", pin_dir.display()));
+        }
+    };
+    let links = entries
+        .flatten()
+        .map(|entry| entry.path())
+        .filter(|path| is_link(path));
+    let failed = links.filter_map(|path| detach(&path).err()).last();
+    failed.map_or(Ok(()), Err)
+}
+
+/// Removes a pinned link, and the program from its interface before this returns: of a pin that is only
+/// unlinked, the kernel takes the program off some time later.
+fn detach(pin: &Path) -> anyhow::Result<()> {
+    let removed = match PinnedLink::from_pin(pin) {
+        Ok(pinned) => pinned.unpin().map(drop),
+        // Whatever stands there under a link's name.
+        Err(_) => fs::remove_file(pin),
+    };
+    removed.with_context(|| format!("cannot remove the pin `{}`", pin.display()))
+}
+
+fn is_link(path: &Path) -> bool {
+    path.file_name()
+        .is_some_and(|name| name.to_string_lossy().starts_with(LINK_PREFIX))
+}
+
 /// Removes the links of interfaces that are gone or not to be covered.
 fn forget_others(pin_dir: &Path, interfaces: &[Interface]) -> anyhow::Result<()> {
     let kept: Vec<PathBuf> = interfaces
@@ -193,12 +229,8 @@ fn forget_others(pin_dir: &Path, interfaces: &[Interface]) -> anyhow::Result<()>
         .with_context(|| format!("cannot read the pin directory `{}`", pin_dir.display()))?;
     for entry in entries {
         let path = entry?.path();
-        let is_link = path
-            .file_name()
-            .is_some_and(|name| name.to_string_lossy().starts_with(LINK_PREFIX));
-        if is_link && !kept.contains(&path) {
-            fs::remove_file(&path)
-                .with_context(|| format!("cannot remove the pin `{}`", path.display()))?;
+        if is_link(&path) && !kept.contains(&path) {
+            detach(&path)?;
         }
     }
     Ok(())
