@@ -1,4 +1,4 @@
-//! Keeps what the ledger remembers, over restarts and reboots (AR-IMP-1).
+//! Keeps what the ledger remembers, over restarts and reboots (AR-IMP-1), and what was read of the alerts.
 //!
 //! One record per key, in wall time, in a database that is never left half written. Writing is a thread's
 //! work: the daemon hands changes over and goes on. Enforcement never waits for a disk.
@@ -15,7 +15,7 @@ use std::thread::JoinHandle;
 use std::time::Duration;
 
 use anyhow::{Context as _, bail};
-use redb::{Database, ReadableDatabase as _, ReadableTable as _, TableDefinition};
+use redb::{Database, ReadableDatabase as _, ReadableTable as _, Table, TableDefinition};
 
 use crate::ledger::{Change, Key, Record};
 use crate::source::Position;
@@ -26,6 +26,14 @@ const RECORDS: TableDefinition<'_, &[u8], &[u8]> = TableDefinition::new("records
 
 /// An alert file's path to a position's bytes.
 const POSITIONS: TableDefinition<'_, &[u8], &[u8]> = TableDefinition::new("positions");
+
+/// Hashes of the identifiers of alerts that were handled last (AR-IMP-8), those of one transaction together: the
+/// number of the first, counted from the beginning, to their bytes. A transaction writes one of these, however
+/// many there are, and removes what is older than the last [`HANDLED_KEPT`].
+const HANDLED: TableDefinition<'_, u64, &[u8]> = TableDefinition::new("handled");
+
+/// Identifiers of alerts that are kept at least: a megabyte.
+pub const HANDLED_KEPT: usize = 131_072;
 
 /// What stands in the file, by name.
 const ABOUT: TableDefinition<'_, &str, u64> = TableDefinition::new("about");
@@ -61,17 +69,33 @@ struct Waiting {
 struct Batch {
     changes: BTreeMap<Key, Option<Record<Wall>>>,
     positions: BTreeMap<PathBuf, Position>,
+    handled: Vec<u64>,
+}
+
+/// How far the alerts of a file are done with.
+#[derive(Clone, Debug)]
+pub struct Progress<'a> {
+    /// The file.
+    pub file: &'a Path,
+    /// Where the next alert begins.
+    pub position: Position,
+    /// Hashes of the identifiers of alerts that led to offences since the last time, in their order (AR-IMP-8).
+    pub handled: Vec<u64>,
 }
 
 impl Batch {
     fn is_empty(&self) -> bool {
-        self.changes.is_empty() && self.positions.is_empty()
+        self.changes.is_empty() && self.positions.is_empty() && self.handled.is_empty()
     }
 
     /// Adds what came later.
     fn append(&mut self, mut later: Self) {
         self.changes.append(&mut later.changes);
         self.positions.append(&mut later.positions);
+        self.handled.append(&mut later.handled);
+        // While the disk is full they gather; more than are kept would not be read again.
+        let too_many = self.handled.len().saturating_sub(HANDLED_KEPT);
+        self.handled.drain(..too_many);
     }
 }
 
@@ -82,6 +106,8 @@ pub struct Held {
     pub records: Vec<Record<Wall>>,
     /// How far each alert file had been read, by its path.
     pub positions: BTreeMap<PathBuf, Position>,
+    /// Hashes of the identifiers of alerts that were handled last, oldest first.
+    pub handled: Vec<u64>,
 }
 
 impl Store {
@@ -114,26 +140,29 @@ impl Store {
         ))
     }
 
-    /// Takes what the ledger learned, and the position up to which the alerts led to it, to be written in
+    /// Takes what the ledger learned, and how far the alerts are that led to it, to be written in
     /// one transaction. What comes later replaces what still waits.
     ///
     /// What has been handed over is on the disk after one or two fsyncs, a few milliseconds on most.
     pub fn save(
         &self,
         changes: impl IntoIterator<Item = Change>,
-        position: Option<(&Path, Position)>,
+        progress: Option<Progress<'_>>,
         clocks: Clocks,
     ) {
         let changes = changes
             .into_iter()
             .map(|Change { key, record }| (key, record.map(|record| record.on_the_wall(clocks))));
-        let later = Batch {
+        let mut later = Batch {
             changes: changes.collect(),
-            positions: position
-                .into_iter()
-                .map(|(file, at)| (file.to_owned(), at))
-                .collect(),
+            ..Batch::default()
         };
+        if let Some(progress) = progress {
+            later
+                .positions
+                .insert(progress.file.to_owned(), progress.position);
+            later.handled = progress.handled;
+        }
         if !later.is_empty() {
             self.shared.lock().batch.append(later);
             self.shared.changed.notify_one();
@@ -222,6 +251,7 @@ fn prepare(database: &Database, path: &Path) -> anyhow::Result<Held> {
         }
         transaction.open_table(RECORDS)?;
         transaction.open_table(POSITIONS)?;
+        transaction.open_table(HANDLED)?;
     }
     transaction.commit()?;
     let transaction = database.begin_read()?;
@@ -236,6 +266,9 @@ fn prepare(database: &Database, path: &Path) -> anyhow::Result<Held> {
         let file = OsStr::from_bytes(file.value()).into();
         held.positions
             .insert(file, encoding::position(position.value())?);
+    }
+    for entry in transaction.open_table(HANDLED)?.iter()? {
+        held.handled.extend(encoding::handled(entry?.1.value()));
     }
     Ok(held)
 }
@@ -257,7 +290,27 @@ fn commit(database: &Database, batch: &Batch) -> anyhow::Result<()> {
             positions.insert(file, &*encoding::position_value(position)?)?;
         }
     }
+    if !batch.handled.is_empty() {
+        add_handled(transaction.open_table(HANDLED)?, &batch.handled)?;
+    }
     Ok(transaction.commit()?)
+}
+
+fn add_handled(mut table: Table<'_, u64, &[u8]>, handled: &[u64]) -> anyhow::Result<()> {
+    let end = |first: u64, bytes: &[u8]| first + bytes.len() as u64 / 8;
+    let next = table
+        .last()?
+        .map_or(0, |(first, bytes)| end(first.value(), bytes.value()));
+    table.insert(next, &*encoding::handled_value(handled))?;
+    let count = next + handled.len() as u64;
+    let kept_from = count.saturating_sub(HANDLED_KEPT as u64);
+    while table
+        .first()?
+        .is_some_and(|(first, bytes)| end(first.value(), bytes.value()) <= kept_from)
+    {
+        table.pop_first()?;
+    }
+    Ok(())
 }
 
 fn not_ours(path: &Path) -> String {
@@ -376,13 +429,18 @@ mod tests {
             },
             offset,
             before: before.to_vec(),
+            repeats_until: offset / 2,
         };
         let (store, held) = Store::open(directory.path()).unwrap();
         assert!(held.positions.is_empty());
         for (file, offset) in [("a.json", 10), ("b.json", 20), ("a.json", 30)] {
             store.save(
                 [],
-                Some((Path::new(file), position(offset, b"end\n"))),
+                Some(Progress {
+                    file: Path::new(file),
+                    position: position(offset, b"end\n"),
+                    handled: Vec::new(),
+                }),
                 CLOCKS,
             );
         }
@@ -391,6 +449,52 @@ mod tests {
         let expected = [("a.json", 30), ("b.json", 20)];
         let expected = expected.map(|(file, offset)| (file.into(), position(offset, b"end\n")));
         assert_eq!(held.positions, BTreeMap::from(expected));
+    }
+
+    fn handle(store: &Store, handled: impl IntoIterator<Item = u64>) {
+        let progress = Progress {
+            file: Path::new("a.json"),
+            position: Position::default(),
+            handled: handled.into_iter().collect(),
+        };
+        store.save([], Some(progress), CLOCKS);
+    }
+
+    /// AR-IMP-8
+    #[test]
+    fn the_last_alerts_are_remembered_and_older_ones_go() {
+        let directory = tempfile::tempdir().unwrap();
+        let kept = HANDLED_KEPT as u64;
+        let (store, held) = Store::open(directory.path()).unwrap();
+        assert_eq!(held.handled, [0; 0]);
+        handle(&store, [1, u64::MAX]);
+        drop(store);
+        let (store, held) = Store::open(directory.path()).unwrap();
+        assert_eq!(held.handled, [1, u64::MAX]);
+        handle(&store, 2..kept);
+        drop(store);
+        let (store, held) = Store::open(directory.path()).unwrap();
+        assert_eq!(held.handled.len(), HANDLED_KEPT);
+        handle(&store, [kept, kept + 1]);
+        drop(store);
+        let (_, held) = Store::open(directory.path()).unwrap();
+        assert!(held.handled.into_iter().eq(2..=kept + 1));
+    }
+
+    #[test]
+    fn a_position_of_before_lines_could_repeat_is_read() {
+        let position = Position {
+            file: FileId {
+                device: 7,
+                inode: 42,
+            },
+            offset: 300,
+            before: b"end\n".to_vec(),
+            repeats_until: 0,
+        };
+        let mut value = encoding::position_value(&position).unwrap();
+        assert_eq!(value.pop(), Some(0));
+        assert_eq!(encoding::position(&value).unwrap(), position);
     }
 
     #[test]

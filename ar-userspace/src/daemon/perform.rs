@@ -6,6 +6,7 @@ use crate::config::Enforcement;
 use crate::enforcer::{Failure, Hold};
 use crate::ledger::{self, Action, Effect};
 use crate::source::Position;
+use crate::store::Progress;
 use crate::time::Moment;
 
 impl Daemon {
@@ -55,12 +56,13 @@ impl Daemon {
 
     /// Hands what the ledger learned to the store, with the position up to which it came from the file.
     pub(super) fn save(&mut self, position: Option<Position>) {
-        let alerts = self.settings.alerts.as_path();
-        self.store.save(
-            self.ledger.drain_changes(),
-            position.map(|position| (alerts, position)),
-            clock::clocks(),
-        );
+        let progress = position.map(|position| Progress {
+            file: &self.settings.alerts,
+            position,
+            handled: self.handled.take_new(),
+        });
+        self.store
+            .save(self.ledger.drain_changes(), progress, clock::clocks());
     }
 
     pub(super) fn count(&mut self, effect: &Effect) {
