@@ -5,6 +5,7 @@ mod conformance;
 mod executables;
 mod faults;
 mod leftovers;
+mod outages;
 mod packets;
 mod replay;
 mod verdict;
