@@ -246,7 +246,7 @@ impl Follower {
                 break None;
             }
         };
-        if std::mem::take(&mut self.in_trouble) {
+        if !self.missing && std::mem::take(&mut self.in_trouble) {
             tracing::info!("`{}` can be read again", self.path.display());
         }
         Ok(batch)

@@ -38,11 +38,8 @@ impl Watch {
     ///
     /// When the runtime cannot wait for the kernel's notices.
     pub(super) fn new() -> io::Result<Self> {
-        let (inotify, refused) = match inotify::init(CreateFlags::NONBLOCK | CreateFlags::CLOEXEC) {
-            Ok(inotify) => (
-                Some(pipe::Receiver::from_owned_fd_unchecked(inotify)?),
-                None,
-            ),
+        let (inotify, refused) = match instance()? {
+            Ok(inotify) => (Some(inotify), None),
             Err(refused) => (None, Some(refused)),
         };
         let mut watch = Self {
@@ -127,7 +124,10 @@ impl Watch {
     /// more: what changed before has given no notice.
     pub(super) fn look_again(&mut self, path: &Path, file: Option<&impl AsFd>) -> bool {
         if self.inotify.is_none() {
-            return false;
+            let Ok(Ok(inotify)) = instance() else {
+                return false;
+            };
+            self.inotify = Some(inotify);
         }
         self.blind = false;
         self.watch_names(path);
@@ -174,6 +174,14 @@ impl Watch {
                 .await
                 .unwrap_or(Ok(())),
         }
+    }
+}
+
+/// A queue of notices, unless the kernel refuses it.
+fn instance() -> io::Result<Result<pipe::Receiver, Errno>> {
+    match inotify::init(CreateFlags::NONBLOCK | CreateFlags::CLOEXEC) {
+        Ok(inotify) => pipe::Receiver::from_owned_fd_unchecked(inotify).map(Ok),
+        Err(refused) => Ok(Err(refused)),
     }
 }
 
