@@ -2,6 +2,7 @@
 
 use std::fs;
 use std::os::unix::fs::symlink;
+use std::process::Command;
 use std::time::Duration;
 
 use anyhow::{Context as _, Result, bail, ensure};
@@ -184,7 +185,7 @@ fn is_banned_after(home: &Home, addresses: &[&str]) -> Result<()> {
 
 /// In a user namespace of its own, so that nobody else is left without watches.
 #[test]
-fn without_the_kernels_watches_the_file_is_looked_at() -> Result<()> {
+fn without_the_kernels_watches_the_file_is_looked_at_until_they_are_granted() -> Result<()> {
     for limit in ["max_inotify_watches", "max_inotify_instances"] {
         let home = Home::new(CONF)?;
         let script = format!("echo 0 > /proc/sys/user/{limit} && exec \"$0\" \"$@\"");
@@ -194,6 +195,15 @@ fn without_the_kernels_watches_the_file_is_looked_at() -> Result<()> {
         daemon.wait_for(" ban ")?;
         fs::rename(home.alerts(), home.dir().join("alerts.json.1"))?;
         fs::write(home.alerts(), alert("198.51.100.2"))?;
+        daemon.wait_for(" ban ")?;
+
+        let grant = format!("echo 100 > /proc/sys/user/{limit}");
+        let pid = daemon.pid().as_raw_nonzero().to_string();
+        let mut inside = Command::new("nsenter");
+        inside.args(["--preserve-credentials", "--user", "--target", &pid]);
+        ensure!(inside.args(["sh", "-c", &grant]).status()?.success());
+        daemon.wait_for("the kernel tells of changes of the alert file again")?;
+        home.append(&alert("198.51.100.3"))?;
         daemon.wait_for(" ban ")?;
         let said = daemon.stop(Signal::TERM)?;
         let told = said
