@@ -11,6 +11,7 @@ mod quoted;
 mod scan;
 #[cfg(test)]
 mod tests;
+mod written;
 
 use std::borrow::Cow;
 use std::fmt;

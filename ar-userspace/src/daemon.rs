@@ -3,7 +3,9 @@
 //! Data flows one way: a batch of lines becomes alerts, offences, and effects, which are performed
 //! before anything is logged or counted as done (AR-IMP-5).
 
+mod arrival;
 mod guarding;
+mod handled;
 pub mod instance;
 mod journal;
 mod orders;
@@ -38,6 +40,8 @@ use crate::source::{self, Batch, Position};
 use crate::store::Store;
 use crate::surroundings::{self, Found, Sessions, Watch};
 use crate::time::{Moment, Wall};
+use arrival::Arrival;
+use handled::Handled;
 use instance::Instance;
 use journal::Journal;
 use programs::Fired;
@@ -113,10 +117,11 @@ pub async fn run(
         limits,
         lines,
     )?;
+    daemon.handled = Handled::restore(held.handled);
     daemon.reconcile()?;
     daemon.protect_first(found);
     // So that the next start knows what was there when this one began.
-    daemon.read_to = Some(follower.position());
+    daemon.read_to = follower.position();
     daemon.settle();
 
     let (batch_sender, mut batches) = mpsc::channel(source::QUEUE);
@@ -226,6 +231,19 @@ enum Event {
     Stop(&'static str),
 }
 
+/// An offence, and when its alert was raised.
+#[derive(Clone, Debug)]
+struct Raised {
+    offence: Offence,
+    at: Moment,
+}
+
+impl From<Raised> for ledger::Event {
+    fn from(Raised { offence, at }: Raised) -> Self {
+        Self::Offence { offence, at }
+    }
+}
+
 struct Daemon {
     settings: Settings,
     source: reload::Source,
@@ -241,6 +259,7 @@ struct Daemon {
     limits: Limits,
     alarm: Alarm,
     counts: Counts,
+    handled: Handled,
     journal: Journal,
     /// How far the alerts were read, until the store is told.
     read_to: Option<Position>,
@@ -286,6 +305,7 @@ impl Daemon {
             limits,
             alarm: Alarm::new().context("cannot make a timer")?,
             counts: Counts::default(),
+            handled: Handled::default(),
             journal: Journal::new(&settings),
             read_to: None,
             not_ended: None,
@@ -297,29 +317,33 @@ impl Daemon {
     }
 
     fn read(&mut self, batch: &Batch) {
-        let now = clock::now();
+        let arrival = Arrival {
+            clocks: clock::clocks(),
+            backlog: batch.backlog,
+            may_repeat: batch.may_repeat,
+        };
         self.counts.too_long += batch.cut.skipped_long;
         for line in batch.cut.lines() {
             self.counts.lines += 1;
-            self.read_line(line, now);
+            self.read_line(line, &arrival);
         }
-        self.perform(now);
+        self.perform(arrival.now());
         self.read_to = Some(batch.position.clone());
     }
 
-    fn read_line(&mut self, line: &[u8], now: Moment) {
+    fn read_line(&mut self, line: &[u8], arrival: &Arrival) {
         let mut mended = String::new();
         match Alert::parse_lossy(line, &mut mended) {
-            Ok(alert) => self.judge(&alert, line, now),
+            Ok(alert) => self.judge(&alert, line, arrival),
             Err(malformed) => {
                 self.counts.malformed += 1;
-                self.journal.malformed(&malformed, now);
+                self.journal.malformed(&malformed, arrival.now());
             }
         }
     }
 
-    fn judge(&mut self, alert: &Alert<'_>, line: &[u8], now: Moment) {
-        match self.decide(alert, now) {
+    fn judge(&mut self, alert: &Alert<'_>, line: &[u8], arrival: &Arrival) {
+        match self.decide(alert, arrival.now()) {
             Decision::Unmatched => {}
             Decision::Refused { refusal, .. } => {
                 self.counts.matched += 1;
@@ -328,29 +352,39 @@ impl Daemon {
             }
             Decision::Fired(offences) => {
                 self.counts.matched += 1;
+                if !self.handled.note(alert.id.as_deref(), arrival.may_repeat) {
+                    self.counts.repeated += 1;
+                    self.journal.repeated(alert);
+                    return;
+                }
+                let (now, late) = (arrival.now(), arrival.late(&alert.context));
+                self.counts.late += u64::from(late.is_some());
                 for offence in offences {
+                    let offence = Raised {
+                        offence,
+                        at: late.unwrap_or(now),
+                    };
                     self.offend(offence, alert, line, now);
                 }
             }
         }
     }
 
-    fn offend(&mut self, offence: Offence, alert: &Alert<'_>, line: &[u8], now: Moment) {
+    fn offend(&mut self, raised: Raised, alert: &Alert<'_>, line: &[u8], now: Moment) {
+        let offence = &raised.offence;
         if offence.target != Target::Server {
             self.counts.elsewhere += 1;
-            self.journal.elsewhere(&offence);
+            self.journal.elsewhere(offence);
         } else if offence.enforcement == Enforcement::Program {
-            let call = self.fired.call(&offence, alert, line);
-            self.fire(offence, call, now);
+            let call = self.fired.call(offence, alert, line);
+            self.fire(raised, call, now);
         } else {
-            let told = self.journal.offence(&offence);
+            let told = self.journal.offence(offence);
             let call = self
                 .responses
                 .is_on()
-                .then(|| self.fired.call(&offence, alert, line));
-            let ruling = self
-                .ledger
-                .apply(ledger::Event::Offence { offence, at: now }, now);
+                .then(|| self.fired.call(offence, alert, line));
+            let ruling = self.ledger.apply(raised.into(), now);
             if let Ruling::Refused { .. } = ruling {
                 self.counts.over_limit += 1;
             }

@@ -1,9 +1,11 @@
-//! Keeps what the ledger remembers, over restarts and reboots (AR-IMP-1).
+//! Keeps what the ledger remembers, over restarts and reboots (AR-IMP-1), and what was read of the alerts.
 //!
 //! One record per key, in wall time, in a database that is never left half written. Writing is a thread's
 //! work: the daemon hands changes over and goes on. Enforcement never waits for a disk.
 
 mod encoding;
+#[cfg(test)]
+mod tests;
 
 use std::collections::BTreeMap;
 use std::ffi::OsStr;
@@ -15,7 +17,7 @@ use std::thread::JoinHandle;
 use std::time::Duration;
 
 use anyhow::{Context as _, bail};
-use redb::{Database, ReadableDatabase as _, ReadableTable as _, TableDefinition};
+use redb::{Database, ReadableDatabase as _, ReadableTable as _, Table, TableDefinition};
 use rustix::process::setpriority_process;
 
 use crate::ledger::{Change, Key, Record};
@@ -27,6 +29,14 @@ const RECORDS: TableDefinition<'_, &[u8], &[u8]> = TableDefinition::new("records
 
 /// An alert file's path to a position's bytes.
 const POSITIONS: TableDefinition<'_, &[u8], &[u8]> = TableDefinition::new("positions");
+
+/// Hashes of the identifiers of alerts that were handled last (AR-IMP-8), those of one transaction together: the
+/// number of the first, counted from the beginning, to their bytes. A transaction writes one of these, however
+/// many there are, and removes what is older than the last [`HANDLED_KEPT`].
+const HANDLED: TableDefinition<'_, u64, &[u8]> = TableDefinition::new("handled");
+
+/// Identifiers of alerts that are kept at least: a megabyte.
+pub const HANDLED_KEPT: usize = 131_072;
 
 /// What stands in the file, by name.
 const ABOUT: TableDefinition<'_, &str, u64> = TableDefinition::new("about");
@@ -69,17 +79,33 @@ struct Waiting {
 struct Batch {
     changes: BTreeMap<Key, Option<Record<Wall>>>,
     positions: BTreeMap<PathBuf, Position>,
+    handled: Vec<u64>,
+}
+
+/// How far the alerts of a file are done with.
+#[derive(Clone, Debug)]
+pub struct Progress<'a> {
+    /// The file.
+    pub file: &'a Path,
+    /// Where the next alert begins.
+    pub position: Position,
+    /// Hashes of the identifiers of alerts that led to offences since the last time, in their order (AR-IMP-8).
+    pub handled: Vec<u64>,
 }
 
 impl Batch {
     fn is_empty(&self) -> bool {
-        self.changes.is_empty() && self.positions.is_empty()
+        self.changes.is_empty() && self.positions.is_empty() && self.handled.is_empty()
     }
 
     /// Adds what came later.
     fn append(&mut self, mut later: Self) {
         self.changes.append(&mut later.changes);
         self.positions.append(&mut later.positions);
+        self.handled.append(&mut later.handled);
+        // While the disk is full they gather; more than are kept would not be read again.
+        let too_many = self.handled.len().saturating_sub(HANDLED_KEPT);
+        self.handled.drain(..too_many);
     }
 }
 
@@ -90,6 +116,8 @@ pub struct Held {
     pub records: Vec<Record<Wall>>,
     /// How far each alert file had been read, by its path.
     pub positions: BTreeMap<PathBuf, Position>,
+    /// Hashes of the identifiers of alerts that were handled last, oldest first.
+    pub handled: Vec<u64>,
 }
 
 impl Store {
@@ -126,26 +154,29 @@ impl Store {
         ))
     }
 
-    /// Takes what the ledger learned, and the position up to which the alerts led to it, to be written in
+    /// Takes what the ledger learned, and how far the alerts are that led to it, to be written in
     /// one transaction. What comes later replaces what still waits.
     ///
     /// What has been handed over is on the disk after one or two fsyncs, a few milliseconds on most.
     pub fn save(
         &self,
         changes: impl IntoIterator<Item = Change>,
-        position: Option<(&Path, Position)>,
+        progress: Option<Progress<'_>>,
         clocks: Clocks,
     ) {
         let changes = changes
             .into_iter()
             .map(|Change { key, record }| (key, record.map(|record| record.on_the_wall(clocks))));
-        let later = Batch {
+        let mut later = Batch {
             changes: changes.collect(),
-            positions: position
-                .into_iter()
-                .map(|(file, at)| (file.to_owned(), at))
-                .collect(),
+            ..Batch::default()
         };
+        if let Some(progress) = progress {
+            later
+                .positions
+                .insert(progress.file.to_owned(), progress.position);
+            later.handled = progress.handled;
+        }
         if !later.is_empty() {
             self.shared.lock().batch.append(later);
             self.shared.changed.notify_one();
@@ -251,6 +282,7 @@ fn prepare(database: &Database, path: &Path) -> anyhow::Result<Held> {
         }
         transaction.open_table(RECORDS)?;
         transaction.open_table(POSITIONS)?;
+        transaction.open_table(HANDLED)?;
     }
     transaction.commit()?;
     let transaction = database.begin_read()?;
@@ -265,6 +297,9 @@ fn prepare(database: &Database, path: &Path) -> anyhow::Result<Held> {
         let file = OsStr::from_bytes(file.value()).into();
         held.positions
             .insert(file, encoding::position(position.value())?);
+    }
+    for entry in transaction.open_table(HANDLED)?.iter()? {
+        held.handled.extend(encoding::handled(entry?.1.value()));
     }
     Ok(held)
 }
@@ -286,7 +321,27 @@ fn commit(database: &Database, batch: &Batch) -> anyhow::Result<()> {
             positions.insert(file, &*encoding::position_value(position)?)?;
         }
     }
+    if !batch.handled.is_empty() {
+        add_handled(transaction.open_table(HANDLED)?, &batch.handled)?;
+    }
     Ok(transaction.commit()?)
+}
+
+fn add_handled(mut table: Table<'_, u64, &[u8]>, handled: &[u64]) -> anyhow::Result<()> {
+    let end = |first: u64, bytes: &[u8]| first + bytes.len() as u64 / 8;
+    let next = table
+        .last()?
+        .map_or(0, |(first, bytes)| end(first.value(), bytes.value()));
+    table.insert(next, &*encoding::handled_value(handled))?;
+    let count = next + handled.len() as u64;
+    let kept_from = count.saturating_sub(HANDLED_KEPT as u64);
+    while table
+        .first()?
+        .is_some_and(|(first, bytes)| end(first.value(), bytes.value()) <= kept_from)
+    {
+        table.pop_first()?;
+    }
+    Ok(())
 }
 
 fn not_ours(path: &Path) -> String {
@@ -295,177 +350,4 @@ fn not_ours(path: &Path) -> String {
         "cannot use the store `{}`; it is left as it is, and a new one is made when it is moved away",
         path.display()
     )
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::config::{Enforcement, Executable};
-    use crate::ledger::{AlertId, Ban};
-    use crate::source::FileId;
-    use crate::time::{Expiry, Moment};
-
-    const CLOCKS: Clocks = Clocks {
-        moment: Moment::from_nanos(5_000_000_000),
-        wall: Wall::from_nanos(1_700_000_000_000_000_000),
-    };
-
-    fn record(address: &str, offences: u32, until: Option<Expiry>) -> Record {
-        Record {
-            key: Key {
-                offender: address.parse().unwrap(),
-                executable: Executable::new("firewall-drop"),
-            },
-            offences,
-            last_offence: Some(Moment::from_nanos(1_000)),
-            free_since: until.is_none().then_some(Moment::from_nanos(2_000)),
-            ban: until.map(|until| Ban {
-                since: Moment::from_nanos(1_000),
-                until,
-                enforcement: Enforcement::Kernel,
-                response: 3,
-                rule_id: 5763,
-                alert_id: AlertId::new("1732412580.218"),
-                adopted: false,
-            }),
-        }
-    }
-
-    fn change(record: &Record) -> Change {
-        Change {
-            key: record.key.clone(),
-            record: Some(record.clone()),
-        }
-    }
-
-    fn reopened(directory: &Path) -> Vec<Record> {
-        let (_, held) = Store::open(directory).unwrap();
-        held.records
-            .into_iter()
-            .map(|record| record.since_boot(CLOCKS))
-            .collect()
-    }
-
-    /// AR-IMP-1
-    #[test]
-    fn bans_and_counters_are_there_after_a_restart() {
-        let directory = tempfile::tempdir().unwrap();
-        let (store, held) = Store::open(directory.path()).unwrap();
-        assert_eq!(held.records, []);
-        let timed = record(
-            "198.51.100.9",
-            2,
-            Some(Expiry::At(Moment::from_nanos(9_000))),
-        );
-        let permanent = record("2001:db8::1", 0, Some(Expiry::Never));
-        let counted = record("203.0.113.5", 7, None);
-        let gone = record("203.0.113.6", 1, None);
-        store.save(
-            [&timed, &permanent, &counted, &gone].map(change),
-            None,
-            CLOCKS,
-        );
-        store.save(
-            [Change {
-                key: gone.key,
-                record: None,
-            }],
-            None,
-            CLOCKS,
-        );
-        drop(store);
-        assert_eq!(reopened(directory.path()), [timed, counted, permanent]);
-    }
-
-    #[test]
-    fn what_was_waited_for_is_on_the_disk() {
-        let directory = tempfile::tempdir().unwrap();
-        let (store, _) = Store::open(directory.path()).unwrap();
-        let path = directory.path().join("arfw.redb");
-        let copy = tempfile::tempdir().unwrap();
-        for offences in 1..=20 {
-            let wanted = record("198.51.100.7", offences, None);
-            store.save([change(&wanted)], None, CLOCKS);
-            assert!(store.wait(Duration::from_secs(20)));
-            // What a crash would leave.
-            fs::copy(&path, copy.path().join("arfw.redb")).unwrap();
-            assert_eq!(reopened(copy.path()), [wanted]);
-        }
-    }
-
-    #[test]
-    fn a_later_change_replaces_an_earlier_one() {
-        let directory = tempfile::tempdir().unwrap();
-        let (store, _) = Store::open(directory.path()).unwrap();
-        for offences in 1..=100 {
-            store.save(
-                [change(&record("198.51.100.9", offences, None))],
-                None,
-                CLOCKS,
-            );
-        }
-        drop(store);
-        assert_eq!(
-            reopened(directory.path()),
-            [record("198.51.100.9", 100, None)]
-        );
-    }
-
-    #[test]
-    fn each_file_has_its_latest_position() {
-        let directory = tempfile::tempdir().unwrap();
-        let position = |offset, before: &[u8]| Position {
-            file: FileId {
-                device: 7,
-                inode: 42,
-            },
-            offset,
-            before: before.to_vec(),
-        };
-        let (store, held) = Store::open(directory.path()).unwrap();
-        assert!(held.positions.is_empty());
-        for (file, offset) in [("a.json", 10), ("b.json", 20), ("a.json", 30)] {
-            store.save(
-                [],
-                Some((Path::new(file), position(offset, b"end\n"))),
-                CLOCKS,
-            );
-        }
-        drop(store);
-        let (_, held) = Store::open(directory.path()).unwrap();
-        let expected = [("a.json", 30), ("b.json", 20)];
-        let expected = expected.map(|(file, offset)| (file.into(), position(offset, b"end\n")));
-        assert_eq!(held.positions, BTreeMap::from(expected));
-    }
-
-    #[test]
-    fn a_foreign_file_is_refused_and_left_as_it_is() {
-        let directory = tempfile::tempdir().unwrap();
-        let path = directory.path().join("arfw.redb");
-        fs::write(&path, b"somebody else's").unwrap();
-        let error = format!("{:#}", Store::open(directory.path()).unwrap_err());
-        assert!(
-            error.contains("cannot use the store") && error.contains("arfw.redb"),
-            "{error}"
-        );
-        assert_eq!(fs::read(&path).unwrap(), b"somebody else's");
-    }
-
-    #[test]
-    fn a_store_of_another_version_is_refused() {
-        let directory = tempfile::tempdir().unwrap();
-        drop(Store::open(directory.path()).unwrap());
-        {
-            let database = Database::create(directory.path().join("arfw.redb")).unwrap();
-            let transaction = database.begin_write().unwrap();
-            transaction
-                .open_table(ABOUT)
-                .unwrap()
-                .insert("version", VERSION + 1)
-                .unwrap();
-            transaction.commit().unwrap();
-        }
-        let error = format!("{:#}", Store::open(directory.path()).unwrap_err());
-        assert!(error.contains("is of version 2"), "{error}");
-    }
 }

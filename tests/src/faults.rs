@@ -1,9 +1,10 @@
 //! What a crash may not change: every alert is one offence, and every ban has its end, whenever the daemon died.
 //!
 //! `ARFW_KILLS` sets how many times it is killed; without it, few enough for every run of the tests.
+//! `cargo xtask faults` runs these with many.
 
 use std::collections::BTreeMap;
-use std::fs;
+use std::fs::{self, File};
 use std::time::{Duration, Instant};
 
 use anyhow::{Result, ensure};
@@ -34,6 +35,10 @@ const CONF: &str = "
 
 const OFFENDERS: u16 = 40;
 
+const MONTHS: [&str; 12] = [
+    "Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec",
+];
+
 /// Numbers that look random and are the same in every run with one seed.
 struct Dice(u64);
 
@@ -61,72 +66,192 @@ impl Model {
     }
 }
 
+/// How the alert file makes way for a new one.
+#[derive(Clone, Copy)]
+enum Rotation {
+    Rename,
+    CopyAndTruncate,
+    /// As Wazuh does it: a file per day, of which the alert file is a hard link.
+    DayFiles,
+}
+
 /// AR-IMP-1, AR-IMP-2
 #[test]
 fn killing_the_daemon_at_any_point_loses_and_doubles_nothing() {
-    let kills = std::env::var("ARFW_KILLS").map_or(12, |kills| kills.parse().unwrap());
-    killed(kills, 1).unwrap();
+    killed(Rotation::Rename, 1).unwrap();
 }
 
-fn killed(kills: u32, seed: u64) -> Result<()> {
+/// AR-IMP-1, AR-IMP-2
+#[test]
+fn kills_among_copies_and_truncations_lose_and_double_nothing() {
+    killed(Rotation::CopyAndTruncate, 2).unwrap();
+}
+
+/// AR-IMP-1, AR-IMP-2
+#[test]
+fn kills_among_day_files_lose_and_double_nothing() {
+    killed(Rotation::DayFiles, 3).unwrap();
+}
+
+fn killed(rotation: Rotation, seed: u64) -> Result<()> {
+    let kills: u32 = std::env::var("ARFW_KILLS").map_or(Ok(12), |kills| kills.parse())?;
     let link = Link::new()?;
     let home = Home::new(CONF)?;
-    let (mut dice, mut model) = (Dice(seed), Model::default());
+    let mut writer = Writer::new(&home, rotation, seed);
+    if let Rotation::DayFiles = rotation {
+        writer.rotate()?;
+    }
     let mut daemon = home.start(&link, &[])?;
-    let mut written = 0;
-    for kill in 0..kills {
-        let until = Instant::now() + Duration::from_millis(dice.roll(40));
+    // A copy is known by what was read of the file: before anything was, there is nothing to know it by.
+    writer.write()?;
+    writer.finish()?;
+    writer.is_done()?;
+    for _ in 0..kills {
+        let until = Instant::now() + Duration::from_millis(writer.dice.roll(40));
         while Instant::now() < until {
-            written += write_some(&home, &mut dice, &mut model)?;
+            writer.write()?;
         }
-        if dice.roll(3) == 0 {
-            fs::rename(
-                home.alerts(),
-                home.alerts().with_extension(format!("json.{kill}")),
-            )?;
-            fs::write(home.alerts(), "")?;
-        }
+        writer.perhaps_rotate()?;
         daemon.crash()?;
-        written += write_some(&home, &mut dice, &mut model)?;
+        for _ in 0..writer.dice.roll(3) {
+            writer.write()?;
+            writer.perhaps_rotate()?;
+        }
+        writer.write()?;
         daemon = home.start(&link, &[])?;
     }
-    written += write_some(&home, &mut dice, &mut model)?;
-    let end = Instant::now() + PATIENCE;
-    let wrong = loop {
-        let wrong = differences(&home, &model)?;
-        if wrong.is_empty() || Instant::now() > end {
-            break wrong;
-        }
-        std::thread::park_timeout(Duration::from_millis(20));
-    };
-    ensure!(
-        wrong.is_empty(),
-        "after {kills} kills and {written} alerts: {}",
-        wrong.join("; ")
-    );
+    writer.write()?;
+    writer.finish()?;
+    writer.is_done()?;
     daemon.stop(Signal::TERM)?;
     ensure!(home.output(&["stop", "--release"])?.status.success());
     Ok(())
 }
 
-/// Appends a few alerts in one or more writes, which may end within a line.
-fn write_some(home: &Home, dice: &mut Dice, model: &mut Model) -> Result<usize> {
-    let mut text = String::new();
-    let count = usize::try_from(1 + dice.roll(8))?;
-    for _ in 0..count {
-        let number = u16::try_from(dice.roll(u64::from(OFFENDERS)))?;
-        let address = if number % 2 == 0 {
-            offender_v4(number)
-        } else {
-            offender_v6(number)
-        };
-        *model.0.entry(address.to_string()).or_default() += 1;
-        text.push_str(&alert::wazuh(5763, 10, &["sshd"], &address.to_string()));
+/// Writes alerts and keeps the model; the last line may be unfinished at any time.
+struct Writer<'a> {
+    home: &'a Home,
+    rotation: Rotation,
+    dice: Dice,
+    model: Model,
+    written: u32,
+    rotated: usize,
+    rest: Vec<u8>,
+}
+
+impl<'a> Writer<'a> {
+    fn new(home: &'a Home, rotation: Rotation, seed: u64) -> Self {
+        Self {
+            home,
+            rotation,
+            dice: Dice(seed),
+            model: Model::default(),
+            written: 0,
+            rotated: 0,
+            rest: Vec::new(),
+        }
     }
-    let cut = usize::try_from(dice.roll(text.len() as u64))?;
-    home.append(&text[..cut])?;
-    home.append(&text[cut..])?;
-    Ok(count)
+
+    /// Appends a few alerts after what was begun, up to some place within the last ones.
+    fn write(&mut self) -> Result<()> {
+        let mut text = std::mem::take(&mut self.rest);
+        for _ in 0..=self.dice.roll(8) {
+            let number = u16::try_from(self.dice.roll(u64::from(OFFENDERS)))?;
+            let address = if number % 2 == 0 {
+                offender_v4(number).to_string()
+            } else {
+                offender_v6(number).to_string()
+            };
+            // The position alone has to be right: identifiers help only where a file is read again.
+            let alert = match self.dice.roll(2) {
+                0 => alert::wazuh(5763, 10, &["sshd"], &address),
+                _ => alert::without_id(5763, 10, &["sshd"], &address),
+            };
+            text.extend(alert.bytes());
+            if self.dice.roll(8) == 0 {
+                text.extend(b"\0 no alert \xff\n");
+            }
+            *self.model.0.entry(address).or_default() += 1;
+            self.written += 1;
+        }
+        let cut = usize::try_from(self.dice.roll(text.len() as u64))?;
+        self.rest = text.split_off(cut);
+        self.home.append_bytes(&text)
+    }
+
+    /// Ends what was begun.
+    fn finish(&mut self) -> Result<()> {
+        self.home.append_bytes(&std::mem::take(&mut self.rest))
+    }
+
+    fn perhaps_rotate(&mut self) -> Result<()> {
+        match self.dice.roll(3) {
+            0 => self.rotate(),
+            _ => Ok(()),
+        }
+    }
+
+    fn rotate(&mut self) -> Result<()> {
+        self.finish()?;
+        let alerts = self.home.alerts();
+        // Rotated files are told apart by when they were written last, and two of one tick of the file
+        // system's clock are not. Nobody rotates as fast as that.
+        let (written, tick) = (
+            fs::metadata(&alerts)?.modified()?,
+            self.home.dir().join("tick"),
+        );
+        loop {
+            fs::write(&tick, "")?;
+            if fs::metadata(&tick)?.modified()? > written {
+                break;
+            }
+            std::thread::park_timeout(Duration::from_millis(1));
+        }
+        let number = self.rotated;
+        self.rotated += 1;
+        let old = alerts.with_extension(format!("json.{number}"));
+        match self.rotation {
+            Rotation::Rename => {
+                fs::rename(&alerts, old)?;
+                fs::write(alerts, "")?;
+            }
+            Rotation::CopyAndTruncate => {
+                fs::copy(&alerts, old)?;
+                File::create(alerts)?;
+            }
+            Rotation::DayFiles => {
+                let (year, month, day) = (number / 336, number / 28 % 12, number % 28);
+                let month = format!("{}/{}", 2026 + year, MONTHS[month]);
+                let month = self.home.dir().join(month);
+                fs::create_dir_all(&month)?;
+                let today = month.join(format!("ossec-alerts-{:02}.json", day + 1));
+                File::create_new(&today)?;
+                fs::remove_file(&alerts)?;
+                fs::hard_link(today, alerts)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Waits until the daemon and its maps are as the model is.
+    fn is_done(&self) -> Result<()> {
+        let end = Instant::now() + PATIENCE;
+        let wrong = loop {
+            let wrong = differences(self.home, &self.model)?;
+            if wrong.is_empty() || Instant::now() > end {
+                break wrong;
+            }
+            std::thread::park_timeout(Duration::from_millis(20));
+        };
+        ensure!(
+            wrong.is_empty(),
+            "after {} alerts and {} rotations: {}",
+            self.written,
+            self.rotated,
+            wrong.join("; ")
+        );
+        Ok(())
+    }
 }
 
 /// Where the daemon and its maps differ from the model.

@@ -270,13 +270,14 @@ fn a_wrong_configuration_touches_nothing_and_tells_every_mistake() {
 }
 
 #[test]
-fn a_missing_directory_of_alerts_is_named_and_nothing_is_left() {
+fn alerts_that_are_a_directory_are_refused_and_nothing_is_left() {
     let started = || -> Result<()> {
         let (link, home) = (Link::new()?, Home::new(CONF)?);
-        let (status, said) = failed_start(&home, &link, Some("nowhere/alerts.json"), INTERFACE)?;
+        fs::create_dir(home.dir().join("directory"))?;
+        let (status, said) = failed_start(&home, &link, Some("directory"), INTERFACE)?;
         ensure!(status == Some(1), "{status:?}: {said}");
         ensure!(
-            said == "arfw: cannot follow `nowhere/alerts.json`: No such file or directory (os error 2)\n",
+            said == "arfw: cannot follow `directory`: is a directory\n",
             "{said}"
         );
         Ok(())

@@ -7,6 +7,7 @@ mod faults;
 mod guard;
 mod leftovers;
 mod operate;
+mod outages;
 mod packets;
 mod replay;
 mod verdict;

@@ -5,6 +5,7 @@
 mod bench;
 mod build;
 mod demo;
+mod faults;
 mod fuzz;
 mod interrupt;
 mod run;
@@ -58,6 +59,8 @@ enum Command {
         #[arg(last = true)]
         args: Vec<String>,
     },
+    /// Kills the daemon again and again while alerts are written and files rotated, and counts what came out
+    Faults(faults::Arguments),
     /// Runs the conformance vectors, and says how many passed and how many failed
     Vectors {
         /// Directory of the *.json files [default: vectors in $ARFW_SHARED, else ../shared/vectors]
@@ -94,6 +97,7 @@ fn dispatch(command: Command) -> Result<()> {
         Command::Demo => demo::command(&ws),
         Command::Bench(arguments) => bench::command(&ws, &arguments),
         Command::Test { args } => test::command(&ws, &args),
+        Command::Faults(arguments) => faults::command(&ws, &arguments),
         Command::Vectors { directory } => vectors::command(&ws, directory),
         Command::Tidy => tidy::command(&ws),
         Command::Fuzz { target, seconds } => fuzz::command(&ws, target.as_deref(), seconds),

@@ -8,10 +8,11 @@ use std::io::{self, Write};
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
-use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 use std::time::Duration;
 
 use anyhow::{Context, Result, bail, ensure};
+use jiff::Timestamp;
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::{Value, json};
 use tempfile::TempDir;
@@ -216,13 +217,15 @@ impl Alerts {
     }
 }
 
-/// A line of `alerts.json` as Wazuh writes it, with its line end.
+/// A line of `alerts.json` as Wazuh writes it at this moment, with its line end.
 pub(crate) fn alert(rule: u32, level: u8, srcip: &str) -> String {
     let log = format!(
         "Nov 24 06:00:00 host sshd[2211]: message repeated 5 times: [ Failed password for root from {srcip} port 52144 ssh2]"
     );
+    static COUNT: AtomicU64 = AtomicU64::new(0);
+    let (now, number) = (Timestamp::now(), COUNT.fetch_add(1, Ordering::Relaxed));
     let alert = json!({
-        "timestamp": "2026-11-24T06:00:00.000+0000",
+        "timestamp": now.strftime("%Y-%m-%dT%H:%M:%S.%3f+0000").to_string(),
         "rule": {
             "level": level,
             "description": "sshd: brute force trying to get access to the system. Authentication failed.",
@@ -235,7 +238,7 @@ pub(crate) fn alert(rule: u32, level: u8, srcip: &str) -> String {
         },
         "agent": {"id": "000", "name": "host"},
         "manager": {"name": "host"},
-        "id": "1795500000.12345",
+        "id": format!("{}.{number}", now.as_second()),
         "full_log": log,
         "predecoder": {"program_name": "sshd", "timestamp": "Nov 24 06:00:00", "hostname": "host"},
         "decoder": {"parent": "sshd", "name": "sshd"},

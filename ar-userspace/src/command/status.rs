@@ -45,12 +45,14 @@ fn render(status: &view::Status) -> String {
     line(
         "",
         format!(
-            "{} lines, {} malformed, {} too long, {} matched, {} refused, {} for other hosts",
+            "{} lines, {} malformed, {} too long, {} matched, {} refused, {} repeated, {} late, {} for other hosts",
             output::count(counts.lines),
             output::count(counts.malformed),
             output::count(counts.too_long),
             output::count(counts.matched),
             output::count(counts.refused),
+            output::count(counts.repeated),
+            output::count(counts.late),
             output::count(counts.elsewhere),
         ),
     );
@@ -159,7 +161,7 @@ mod tests {
 arfw        0.1.0, process 4711, up 1h 2m 5s
 config      /var/ossec/etc/ossec.conf, 3 responses
 alerts      /var/ossec/logs/alerts/alerts.json
-            1,234 lines, 0 malformed, 0 too long, 7 matched, 0 refused, 0 for other hosts
+            1,234 lines, 0 malformed, 0 too long, 7 matched, 0 refused, 0 repeated, 0 late, 0 for other hosts
 banned      2 IPv4 of 131,072, 1 IPv6 of 131,072
             3 bans, 0 moved, 0 ended; 0 over a limit, 0 failed; 0 executables run, 0 left out
 enforcer    xdp

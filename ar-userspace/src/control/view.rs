@@ -228,6 +228,12 @@ pub struct Counts {
     pub matched: u64,
     /// Of these, alerts that led to nothing, because of their offender, the white list or the guard.
     pub refused: u64,
+    /// Alerts that matched and had been handled before: a file was read again (AR-IMP-8).
+    #[serde(default)]
+    pub repeated: u64,
+    /// Alerts that were read late, after an outage: their bans last from the alerts' own times.
+    #[serde(default)]
+    pub late: u64,
     /// Offences for other hosts (AR-ROUTE).
     pub elsewhere: u64,
     /// Executables run, to ban, to unban, or for an alert alone.

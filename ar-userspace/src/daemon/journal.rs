@@ -102,17 +102,8 @@ impl Journal {
             }
         }
         let alerts = settings.alerts.display();
-        match start {
-            Start::AtEnd | Start::AtPosition => {}
-            Start::NotThere => tracing::warn!(
-                %alerts,
-                "the alert file is not there yet; it is read when it appears"
-            ),
-            Start::PositionLost => tracing::warn!(
-                %alerts,
-                "the file that was read before is gone; this one is read from its beginning, \
-                 and alerts between the two may be missing"
-            ),
+        if let Some(warning) = start.warning() {
+            tracing::warn!(%alerts, "{warning}");
         }
         if !settings.config.enabled {
             tracing::warn!(
@@ -210,6 +201,12 @@ impl Journal {
     /// Somebody who is banned must be reachable from here on.
     pub(super) fn released(&self, offender: Offender, reason: &Reason) {
         tracing::warn!(address = %offender, "releasing a ban: the address is protected: {reason}");
+    }
+
+    /// An alert that fires, and that was handled before.
+    pub(super) fn repeated(&self, alert: &Alert<'_>) {
+        let rule = alert.rule_id.unwrap_or(0);
+        tracing::debug!(rule, id = ?alert.id, "no offence: the alert was read before");
     }
 
     /// An offence that other hosts are to act on.

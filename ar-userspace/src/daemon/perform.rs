@@ -5,6 +5,7 @@ use crate::clock;
 use crate::config::Enforcement;
 use crate::enforcer::{Failure, Hold};
 use crate::ledger::{self, Action, Effect};
+use crate::store::Progress;
 use crate::time::Moment;
 
 impl Daemon {
@@ -61,10 +62,13 @@ impl Daemon {
     pub(super) fn settle(&mut self) {
         let clocks = clock::clocks();
         self.journal.flush(clocks.moment);
-        let alerts = self.settings.alerts.as_path();
-        let position = self.read_to.take().map(|position| (alerts, position));
+        let progress = self.read_to.take().map(|position| Progress {
+            file: &self.settings.alerts,
+            position,
+            handled: self.handled.take_new(),
+        });
         self.store
-            .save(self.ledger.drain_changes(), position, clocks);
+            .save(self.ledger.drain_changes(), progress, clocks);
     }
 
     pub(super) fn count(&mut self, effect: &Effect) {

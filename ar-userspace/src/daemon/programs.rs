@@ -9,8 +9,8 @@ use std::time::Duration;
 use tokio::sync::oneshot;
 use tokio::time::sleep;
 
-use super::Daemon;
 use super::journal::Told;
+use super::{Daemon, Raised};
 use crate::alert::Alert;
 use crate::clock;
 use crate::config::{Config, Executable};
@@ -27,7 +27,7 @@ const STOP_WITHIN: Duration = Duration::from_secs(20);
 #[derive(Debug, Default)]
 pub(super) struct Fired {
     extra_args: BTreeMap<usize, Arc<[String]>>,
-    runs: BTreeMap<RunId, (Offence, Told, Ruling)>,
+    runs: BTreeMap<RunId, (Raised, Told, Ruling)>,
     /// Runs whose bans were ended by hand before they said what they are about.
     lifted: BTreeSet<RunId>,
     /// The daemon is about to end: nothing new is begun.
@@ -73,13 +73,11 @@ impl Fired {
 
 impl Daemon {
     /// A response fired whose executable is to be run.
-    pub(super) fn fire(&mut self, offence: Offence, call: Call, now: Moment) {
-        let told = self.journal.offence(&offence);
+    pub(super) fn fire(&mut self, raised: Raised, call: Call, now: Moment) {
+        let told = self.journal.offence(&raised.offence);
         let key = told.key().clone();
-        let fired = offence.clone();
-        let ruling = self
-            .ledger
-            .apply(ledger::Event::Offence { offence, at: now }, now);
+        let fired = raised.clone();
+        let ruling = self.ledger.apply(raised.into(), now);
         match ruling {
             Ruling::Refused { .. } => self.counts.over_limit += 1,
             Ruling::OnlyCounted { .. } | Ruling::Done { .. } => {}
@@ -161,13 +159,11 @@ impl Daemon {
     }
 
     fn rule_again(&mut self, run: RunId, other: Key, now: Moment) -> Option<Ruling> {
-        let (offence, told, ruled) = self.fired.runs.get_mut(&run)?;
-        offence.executable = other.executable;
-        offence.offender = other.offender;
-        let offence = offence.clone();
-        *told = self.journal.offence(&offence);
-        let event = ledger::Event::Offence { offence, at: now };
-        let ruling = self.ledger.apply(event, now);
+        let (raised, told, ruled) = self.fired.runs.get_mut(&run)?;
+        raised.offence.executable = other.executable;
+        raised.offence.offender = other.offender;
+        *told = self.journal.offence(&raised.offence);
+        let ruling = self.ledger.apply(raised.clone().into(), now);
         *ruled = ruling;
         self.perform_effects(now);
         Some(ruling)
@@ -188,7 +184,7 @@ impl Daemon {
         any
     }
 
-    fn added(&mut self, outcome: Outcome, fired: Option<(Offence, Told, Ruling)>, now: Moment) {
+    fn added(&mut self, outcome: Outcome, fired: Option<(Raised, Told, Ruling)>, now: Moment) {
         let Outcome {
             key,
             effect,

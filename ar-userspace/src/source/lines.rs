@@ -12,10 +12,14 @@ pub struct Batch {
     pub cut: Cut,
     /// Where the next line begins: everything before it is in this batch or an earlier one.
     pub position: Position,
+    /// The lines were there before the source had caught up: read after a start, or after an outage of the file.
+    pub backlog: bool,
+    /// The lines stand where lines may stand that were handed on before, out of this file or another (AR-IMP-8).
+    pub may_repeat: bool,
 }
 
 /// What the cutter makes of some bytes: whole lines.
-#[derive(Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Cut {
     bytes: Vec<u8>,
     /// Lines over [`MAX_LINE`] that were skipped before or among these.

@@ -36,6 +36,9 @@ pub struct Position {
     /// The last of these bytes, at most [`FINGERPRINT`]: an inode number alone may have come to another file,
     /// and a truncated file may have grown again.
     pub before: Vec<u8>,
+    /// Lines that begin before this offset may have been handed on before (AR-IMP-8): the file is read from its
+    /// beginning after another of its name was, or after it was truncated, and may hold again what was read then.
+    pub repeats_until: u64,
 }
 
 /// What a file may be to a place.
@@ -62,7 +65,13 @@ impl Position {
             file: id,
             offset,
             before,
+            repeats_until: 0,
         })
+    }
+
+    /// How far a file that takes the place of this one's may hold again what was handed on.
+    pub(super) fn repeatable(&self) -> u64 {
+        self.offset.max(self.repeats_until)
     }
 
     /// Whether the file is long enough and holds, just before the place, what it held when the place was taken.
@@ -79,11 +88,12 @@ impl Position {
         }
     }
 
-    /// Whether a file is that of the place. Only a full fingerprint tells a copy from a file that is alike.
+    /// Whether a file is that of the place. Without a byte before the place, nothing tells a copy from a file
+    /// that is alike: the beginning of a file is only found in the file itself.
     pub(super) fn is_known_in(&self, file: &File, id: FileId, as_what: As) -> io::Result<bool> {
         let asked_for = match as_what {
             As::Itself => id == self.file,
-            As::Copy => id != self.file && self.before.len() == FINGERPRINT,
+            As::Copy => id != self.file && !self.before.is_empty(),
         };
         Ok(asked_for && self.is_in(file)?)
     }

@@ -14,7 +14,9 @@ const MONTHS: [&str; 12] = [
 ];
 
 /// What has to be read before the present file, oldest first: the file of a position, and those that came
-/// between it and the present one. Empty when the file of the position is not there any more.
+/// between it and the present one, by when they were written last. Files that were written last within one tick
+/// of the file system's clock, some milliseconds, all count as later than that of the position: what is read
+/// again of them is known by its identifiers. Empty when the file of the position is not there any more.
 pub(super) fn since(path: &Path, position: &Position, as_what: As) -> io::Result<Vec<File>> {
     let live = fs::metadata(path).ok().map(|there| FileId::of(&there));
     let mut files = Vec::new();

@@ -45,26 +45,44 @@ struct StoredPosition<'a> {
 }
 
 pub(super) fn position_value(position: &Position) -> anyhow::Result<Vec<u8>> {
-    Ok(postcard::to_stdvec(&StoredPosition {
+    let stored = StoredPosition {
         device: position.file.device,
         inode: position.file.inode,
         offset: position.offset,
         before: &position.before,
-    })?)
+    };
+    // The last number came later: without it the value reads as before.
+    Ok(postcard::to_stdvec(&(stored, position.repeats_until))?)
 }
 
 pub(super) fn position(bytes: &[u8]) -> anyhow::Result<Position> {
+    let (stored, rest) = postcard::take_from_bytes(bytes).context("a position cannot be read")?;
     let StoredPosition {
         device,
         inode,
         offset,
         before,
-    } = postcard::from_bytes(bytes).context("a position cannot be read")?;
+    } = stored;
+    let repeats_until = match rest {
+        [] => 0,
+        rest => postcard::from_bytes(rest).context("the end of a position cannot be read")?,
+    };
     Ok(Position {
         file: FileId { device, inode },
         offset,
         before: before.to_vec(),
+        repeats_until,
     })
+}
+
+/// Hashes of alert identifiers, eight bytes each.
+pub(super) fn handled_value(handled: &[u64]) -> Vec<u8> {
+    handled.iter().copied().flat_map(u64::to_be_bytes).collect()
+}
+
+pub(super) fn handled(bytes: &[u8]) -> impl Iterator<Item = u64> {
+    let (hashes, _) = bytes.as_chunks();
+    hashes.iter().copied().map(u64::from_be_bytes)
 }
 
 pub(super) fn key(key: &Key) -> Vec<u8> {

@@ -119,7 +119,7 @@ fn stock_alert(line: &str) -> Result<Value> {
     let mut data = said.clone();
     data["srcip"] = said["parameters"]["alert"]["data"]["srcip"].clone();
     Ok(json!({
-        "timestamp": "2026-11-24T06:00:01.000+0000",
+        "timestamp": "2096-11-24T06:00:01.000+0000",
         "rule": {
             "level": 3, "id": rule.to_string(), "description": description,
             "groups": ["ossec", "active_response"], "pci_dss": ["11.4"],

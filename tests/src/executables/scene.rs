@@ -115,10 +115,11 @@ impl Scene {
     }
 }
 
-/// One alert, with the fields in the order in which Wazuh has them.
+/// One alert, with the fields in the order in which Wazuh has them. Its time is in the future, so that it is not
+/// late whenever it is read.
 pub(super) fn line(rule: u32, srcip: &str, user: &str) -> String {
     format!(
-        r#"{{"timestamp":"2026-11-24T06:00:00.000+0000","rule":{{"level":5,"description":"a test","id":"{rule}","groups":["test"]}},"agent":{{"id":"000","name":"host"}},"id":"1795500000.{rule}","full_log":"say \"hi\" \u00fc","data":{{"srcip":"{srcip}","dstuser":"{user}"}}}}"#
+        r#"{{"timestamp":"2096-11-24T06:00:00.000+0000","rule":{{"level":5,"description":"a test","id":"{rule}","groups":["test"]}},"agent":{{"id":"000","name":"host"}},"id":"1795500000.{rule}","full_log":"say \"hi\" \u00fc","data":{{"srcip":"{srcip}","dstuser":"{user}"}}}}"#
     )
 }
 

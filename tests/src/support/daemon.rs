@@ -103,8 +103,17 @@ impl Home {
     ///
     /// When the file cannot be written.
     pub fn append(&self, text: &str) -> Result<()> {
+        self.append_bytes(text.as_bytes())
+    }
+
+    /// The same with bytes that need not be text.
+    ///
+    /// # Errors
+    ///
+    /// When the file cannot be written.
+    pub fn append_bytes(&self, bytes: &[u8]) -> Result<()> {
         let mut file = File::options().append(true).open(self.alerts())?;
-        Ok(file.write_all(text.as_bytes())?)
+        Ok(file.write_all(bytes)?)
     }
 
     /// A command of the binary that looks at this daemon: `list`, `status`, `stop`.
@@ -204,15 +213,46 @@ impl Home {
     ///
     /// When it ends before it is ready; what it said is told.
     pub fn start_dry(&self, arguments: &[&str]) -> Result<Daemon> {
+        Daemon::start(self.dry_command(&self.alerts(), arguments).spawn()?)
+    }
+
+    /// The same, following another file.
+    ///
+    /// # Errors
+    ///
+    /// When it ends before it is ready; what it said is told.
+    pub fn start_dry_on(&self, alerts: &Path) -> Result<Daemon> {
+        Daemon::start(self.dry_command(alerts, &[]).spawn()?)
+    }
+
+    /// The same, by a program that takes the daemon's command line behind its own arguments and becomes it.
+    ///
+    /// # Errors
+    ///
+    /// When it ends before it is ready; what it said is told.
+    pub fn start_dry_by(&self, program: &[&str]) -> Result<Daemon> {
+        let daemon = self.dry_command(&self.alerts(), &[]);
+        let (name, arguments) = program.split_first().context("a program")?;
+        let mut command = Command::new(name);
+        command
+            .args(arguments)
+            .arg(daemon.get_program())
+            .args(daemon.get_args())
+            .stdin(Stdio::null())
+            .stderr(Stdio::piped());
+        Daemon::start(command.spawn()?)
+    }
+
+    fn dry_command(&self, alerts: &Path, arguments: &[&str]) -> Command {
         let mut command = self.command(&["run"]);
         command
             .args(["--config".as_ref(), self.config().as_path()])
-            .args(["--alerts".as_ref(), self.alerts().as_path()])
+            .args(["--alerts".as_ref(), alerts])
             .args(["--enforcer", "dry-run"])
             .args(arguments)
             .stdin(Stdio::null())
             .stderr(Stdio::piped());
-        Daemon::start(command.spawn()?)
+        command
     }
 }
 

@@ -2,15 +2,11 @@
 //!
 //! No clock is read: the first time stamp is the beginning.
 
-use jiff::civil::DateTime;
 use jiff::tz::TimeZone;
 use jiff::{RoundMode, SignedDuration, Timestamp, TimestampRound, Unit};
 
 use crate::alert::Context;
 use crate::time::Moment;
-
-/// OSSEC's form: `2026 Nov 24 03:06:49`.
-const OSSEC: &str = "%Y %b %d %H:%M:%S";
 
 /// Where the replay stands.
 #[derive(Debug)]
@@ -39,7 +35,7 @@ impl Times {
 
     /// When an alert arrives: never before the one that was asked for last.
     pub(super) fn of(&mut self, context: &Context<'_>) -> Moment {
-        match self.read(context) {
+        match context.written_at(Some(&self.zone)) {
             None => self.without += 1,
             Some(time) => {
                 let since = time.duration_since(*self.first.get_or_insert(time));
@@ -65,22 +61,6 @@ impl Times {
     /// The first time stamp, and the latest.
     pub(super) fn span(&self) -> Option<(Timestamp, Timestamp)> {
         Some((self.wall(Moment::default())?, self.wall(self.now)?))
-    }
-
-    fn read(&self, context: &Context<'_>) -> Option<Timestamp> {
-        let milliseconds = context
-            .timestamp_ms
-            .and_then(|it| Timestamp::from_millisecond(i64::try_from(it).ok()?).ok());
-        milliseconds.or_else(|| {
-            let text = context.timestamp?.decode();
-            let zoned = text.parse::<Timestamp>().ok();
-            zoned.or_else(|| {
-                let local = DateTime::strptime(OSSEC, &*text)
-                    .or_else(|_| text.parse())
-                    .ok()?;
-                self.zone.to_timestamp(local).ok()
-            })
-        })
     }
 }
 

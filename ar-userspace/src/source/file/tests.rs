@@ -7,12 +7,23 @@ use std::time::Duration;
 use super::*;
 use crate::source::{FINGERPRINT, QUEUE};
 
+mod repeats;
+mod trouble;
+
 struct Followed {
     path: PathBuf,
     batches: mpsc::Receiver<Batch>,
     task: tokio::task::JoinHandle<io::Result<()>>,
     position: Option<Position>,
     start: Start,
+    marks: Marks,
+}
+
+/// What the last batch says about its lines.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+struct Marks {
+    backlog: bool,
+    may_repeat: bool,
 }
 
 impl Followed {
@@ -30,6 +41,7 @@ impl Followed {
             task: tokio::spawn(follower.follow(sender)),
             position,
             start,
+            marks: Marks::default(),
         }
     }
 
@@ -50,9 +62,19 @@ impl Followed {
                 .expect("the follower still runs");
             let line = |line: &[u8]| String::from_utf8(line.to_vec()).unwrap();
             seen.extend(batch.cut.lines().map(line));
+            self.marks = Marks {
+                backlog: batch.backlog,
+                may_repeat: batch.may_repeat,
+            };
             self.position = Some(batch.position);
         }
         assert_eq!(seen, lines);
+    }
+
+    /// The same, of lines that are in the backlog, or may be repeated, or both.
+    async fn expect_marked(&mut self, lines: &[&str], marks: Marks) {
+        self.expect(lines).await;
+        assert_eq!(self.marks, marks, "{lines:?}");
     }
 
     /// Ends the follower, makes sure that there was nothing more, and gives the position.
@@ -182,13 +204,6 @@ fn days(directory: &Path) -> [PathBuf; 2] {
     let month = directory.join("2026").join("Nov");
     fs::create_dir_all(&month).unwrap();
     ["ossec-alerts-23.json", "ossec-alerts-24.json"].map(|name| month.join(name))
-}
-
-#[tokio::test(flavor = "current_thread")]
-async fn a_directory_that_is_not_there_is_an_error() {
-    let path = directory().path().join("nowhere").join("alerts.json");
-    let error = Follower::start(&path, None).unwrap_err();
-    assert_eq!(error.kind(), io::ErrorKind::NotFound);
 }
 
 #[tokio::test(flavor = "current_thread")]
