@@ -23,8 +23,9 @@ const FRESH_FOR: u32 = 20;
 /// And never longer than this, whatever it takes: a session is known half a second after it began.
 const FRESH_AT_MOST: Duration = Duration::from_millis(500);
 
-/// So many new process numbers are looked at one by one rather than found in a list of all processes.
-const FEW: u32 = 64;
+/// So many new process numbers are tried one by one. Of more, most are gone again, and a list of all
+/// processes costs less than trying each.
+const FEW: u32 = 16;
 
 /// How long a new process is looked at again: it may be about to become the server.
 const YOUNG_FOR: Duration = Duration::from_secs(1);
@@ -120,16 +121,15 @@ impl Sessions {
             self.others.retain(|pid| pids.contains(pid));
         }
         for pid in pids {
+            if self.others.contains(&pid) && !given_since(pid) {
+                continue;
+            }
+            self.others.remove(&pid);
             let Some(comm) = process::comm(pid) else {
-                self.others.remove(&pid);
                 continue;
             };
             if process::is_sshd(&comm) {
-                self.others.remove(&pid);
                 servers.insert(pid);
-                continue;
-            }
-            if self.others.contains(&pid) && !given_since(pid) {
                 continue;
             }
             let seen = self.young.get(&pid).copied().filter(|_| !given_since(pid));
@@ -137,7 +137,6 @@ impl Sessions {
             if first || now.since(seen) >= YOUNG_FOR {
                 self.others.insert(pid);
             } else {
-                self.others.remove(&pid);
                 young.insert(pid, seen);
             }
         }
