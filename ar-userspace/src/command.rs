@@ -58,6 +58,9 @@ enum Command {
         /// The configuration
         #[arg(default_value = OSSEC_CONF)]
         file: PathBuf,
+        /// Print the `ar.conf` that a manager gives its agents for it; errors and warnings go to standard error
+        #[arg(long)]
+        ar_conf: bool,
         #[command(flatten)]
         executables: executables::Executables,
     },
@@ -221,7 +224,14 @@ pub fn run(arguments: Arguments) -> ExitCode {
     let json = arguments.json;
     let result = match arguments.command {
         Command::Run(arguments) => run::run(&arguments),
-        Command::Check { file, executables } => check::run(&file, &executables, json),
+        Command::Check {
+            file,
+            ar_conf: true,
+            executables,
+        } => check::ar_conf(&file, &executables, json),
+        Command::Check {
+            file, executables, ..
+        } => check::run(&file, &executables, json),
         Command::Explain(arguments) => explain::run(&arguments, json),
         Command::Replay(arguments) => replay::run(&arguments, json),
         Command::List { directories } => list::run(&directories, json),

@@ -416,8 +416,9 @@ impl Daemon {
     }
 }
 
-/// The name of this host, as messages to executables tell it.
-fn node() -> String {
+/// The name of this host, as messages to executables and other hosts tell it.
+#[must_use]
+pub fn node() -> String {
     let uname = rustix::system::uname();
     uname.nodename().to_string_lossy().into_owned()
 }

@@ -6,8 +6,10 @@
 
 mod alert;
 mod config;
+mod reply;
 #[cfg(test)]
 mod tests;
 
 pub use alert::alert;
 pub use config::config;
+pub use reply::reply;

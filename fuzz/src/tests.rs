@@ -108,3 +108,9 @@ fn damaged_configurations_are_read_or_refused_with_a_place() {
 fn damaged_alerts_mean_what_their_tree_means() {
     check("alert", crate::alert);
 }
+
+/// AR-WIRE-3
+#[test]
+fn damaged_replies_name_the_keys_that_their_tree_names() {
+    check("reply", crate::reply);
+}

@@ -220,3 +220,68 @@ fn a_file_that_is_not_there_is_named() {
         "arfw: cannot read the configuration `nowhere.conf`: No such file or directory (os error 2)\n"
     );
 }
+
+const TWO: &str = "\
+  <active-response>
+    <command>firewall-drop</command>
+    <location>local</location>
+    <level>10</level>
+    <timeout>600</timeout>
+  </active-response>
+  <active-response>
+    <command>firewall-drop</command>
+    <location>all</location>
+    <rules_id>5712</rules_id>
+  </active-response>
+";
+
+/// AR-WIRE-1
+#[test]
+fn the_file_for_agents_is_told_as_a_manager_writes_it() {
+    let output = run(&file(TWO), &["--ar-conf"]);
+    assert_eq!(String::from_utf8_lossy(&output.stderr), "");
+    let expected = "\
+restart-ossec0 - restart-ossec.sh - 0
+restart-ossec0 - restart-ossec.cmd - 0
+restart-wazuh0 - restart-ossec.sh - 0
+restart-wazuh0 - restart-ossec.cmd - 0
+restart-wazuh0 - restart-wazuh - 0
+restart-wazuh0 - restart-wazuh.exe - 0
+firewall-drop600 - firewall-drop - 600
+firewall-drop0 - firewall-drop - 0
+";
+    assert_eq!(String::from_utf8_lossy(&output.stdout), expected);
+    assert_eq!(output.status.code(), Some(0));
+
+    let output = run(&file(TWO), &["--ar-conf", "--json"]);
+    let found: Vec<Value> = serde_json::from_slice(&output.stdout).unwrap();
+    let entry = |name: &str, executable: &str, seconds: u64| serde_json::json!({ "name": name, "executable": executable, "seconds": seconds });
+    let expected = [
+        entry("restart-ossec0", "restart-ossec.sh", 0),
+        entry("restart-ossec0", "restart-ossec.cmd", 0),
+        entry("restart-wazuh0", "restart-ossec.sh", 0),
+        entry("restart-wazuh0", "restart-ossec.cmd", 0),
+        entry("restart-wazuh0", "restart-wazuh", 0),
+        entry("restart-wazuh0", "restart-wazuh.exe", 0),
+        entry("firewall-drop600", "firewall-drop", 600),
+        entry("firewall-drop0", "firewall-drop", 0),
+    ];
+    assert_eq!(found, expected);
+}
+
+/// AR-CFG-18
+#[test]
+fn a_file_with_mistakes_has_none_for_agents() {
+    let text = file(&TWO.replace("600", "10m"));
+    for options in [&["--ar-conf"][..], &["--ar-conf", "--json"]] {
+        let output = run(&text, options);
+        assert_eq!(String::from_utf8_lossy(&output.stdout), "");
+        let told = String::from_utf8_lossy(&output.stderr);
+        let last = "ossec.conf: 1 errors, 0 warnings; nothing of it is applied\n";
+        assert!(
+            told.ends_with(last) && told.contains("ossec.conf:11:14"),
+            "{told}"
+        );
+        assert_eq!(output.status.code(), Some(3));
+    }
+}

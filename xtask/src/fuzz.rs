@@ -15,7 +15,7 @@ use crate::shell::{self, say};
 use crate::workspace::Workspace;
 
 /// The binaries of `fuzz`, each with the longest input that makes sense, in bytes.
-const TARGETS: [(&str, u32); 2] = [("config", 8192), ("alert", 8192)];
+const TARGETS: [(&str, u32); 3] = [("config", 8192), ("alert", 8192), ("reply", 8192)];
 
 /// How the compiler instruments code for libFuzzer: counters and comparisons.
 const RUSTFLAGS: [&str; 7] = [

@@ -4,11 +4,13 @@ use std::fs;
 use std::path::Path;
 
 use anyhow::Context as _;
+use serde::Serialize;
 
 use super::executables::Executables;
 use super::{Exit, output};
 use crate::config::{self, Config, Reading};
 use crate::diagnostic::{self, Severity};
+use crate::request;
 
 pub(super) fn run(file: &Path, executables: &Executables, json: bool) -> anyhow::Result<Exit> {
     let (text, reading) = read(file, executables)?;
@@ -24,6 +26,39 @@ pub(super) fn run(file: &Path, executables: &Executables, json: bool) -> anyhow:
     } else {
         Exit::WrongConfiguration
     })
+}
+
+/// A line of `ar.conf`.
+#[derive(Debug, Serialize)]
+struct Entry<'a> {
+    name: String,
+    executable: &'a str,
+    /// 0 without a timeout.
+    seconds: u64,
+}
+
+/// The `ar.conf` that a configuration amounts to on a manager (AR-WIRE-1).
+pub(super) fn ar_conf(file: &Path, executables: &Executables, json: bool) -> anyhow::Result<Exit> {
+    let (text, reading) = read(file, executables)?;
+    let name = file.display().to_string();
+    output::error_text(&rendered(&reading, &name, &text));
+    let Some(config) = &reading.config else {
+        output::error_text(&summary(&reading, &name));
+        return Ok(Exit::WrongConfiguration);
+    };
+    let entries = request::ar_conf(config);
+    if json {
+        let entries = entries.iter().map(|entry| Entry {
+            name: entry.name.to_string(),
+            executable: entry.executable,
+            seconds: entry.seconds(),
+        });
+        output::json(&entries.collect::<Vec<_>>())?;
+    } else {
+        let lines = entries.iter().map(|entry| format!("{entry}\n"));
+        output::text(&lines.collect::<String>())?;
+    }
+    Ok(Exit::Done)
 }
 
 /// The text of a configuration and what came of reading it, on a host with these executables.

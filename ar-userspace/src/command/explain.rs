@@ -17,7 +17,7 @@ use super::{Exit, OSSEC_CONF, check, output};
 use crate::alert::{Alert, Malformed};
 use crate::config::Config;
 use crate::policy::Guard;
-use crate::surroundings;
+use crate::{daemon, surroundings};
 
 /// What is explained, and by which configuration.
 #[derive(Debug, Args)]
@@ -44,6 +44,7 @@ pub(super) fn run(arguments: &Arguments, json: bool) -> anyhow::Result<Exit> {
     };
     let explainer = Explainer {
         name: arguments.config.display().to_string(),
+        node: daemon::node(),
         guard: surroundings::guard(&surroundings::Settings::of(&config))?,
         config,
     };
@@ -105,6 +106,8 @@ fn exit(fires: bool, malformed: bool) -> Exit {
 struct Explainer {
     /// Path of the configuration, as it was given.
     name: String,
+    /// Name of this host, which would ask others to act.
+    node: String,
     config: Config,
     guard: Guard,
 }
@@ -114,7 +117,7 @@ impl Explainer {
     fn explain(&self, line: &Line<'_>) -> Option<Facts> {
         let mut mended = String::new();
         match Alert::parse_lossy(line.bytes, &mut mended) {
-            Ok(alert) => Some(facts::facts(self, &alert)),
+            Ok(alert) => Some(facts::facts(self, &alert, line.bytes)),
             Err(malformed) => {
                 let why = not_an_alert(line, &malformed);
                 output::error_text(&format!("arfw: {why}\n"));

@@ -191,6 +191,8 @@ fn what_the_queue_has_no_room_for_is_told() -> Result<()> {
         told.contains("too many executables wait for their turn"),
         "{told}"
     );
+    // Until all have been read, the first must not end: it would make room.
+    scene.counts(|counts| counts.left_out == 2)?;
     let gate = File::options().write(true).open(scene.path("gate"))?;
     let counts = scene.counts(|counts| counts.runs == 4)?;
     ensure!((counts.failed, counts.left_out) == (2, 2), "{counts:?}");

@@ -6,10 +6,11 @@ use serde::Serialize;
 
 use super::Explainer;
 use crate::alert::{Alert, Quoted};
-use crate::config::{Enforcement, WhiteListEntry};
+use crate::config::{Config, Enforcement, Response, WhiteListEntry};
 use crate::diagnostic::quote;
 use crate::policy::Target;
 use crate::policy::explain::{self, Criterion, Explanation, Outcome};
+use crate::request::{self, WireName};
 
 /// One alert against one configuration.
 #[derive(Debug, Serialize)]
@@ -85,6 +86,11 @@ pub(super) struct Section {
     pub(super) why: String,
     /// Seconds of the first, second, ... ban; the last one stays. Empty: for ever.
     pub(super) ladder_seconds: Vec<u64>,
+    /// What is sent to the target when the section fires and that is another host (AR-WIRE-2).
+    pub(super) request: Option<String>,
+    /// Its name for the response.
+    #[serde(skip)]
+    pub(super) wire_name: Option<String>,
 }
 
 #[derive(Debug, Serialize)]
@@ -97,7 +103,8 @@ pub(super) struct CriterionFacts {
     pub(super) in_words: String,
 }
 
-pub(super) fn facts(explainer: &Explainer, alert: &Alert<'_>) -> Facts {
+/// `line` is the alert as received.
+pub(super) fn facts(explainer: &Explainer, alert: &Alert<'_>, line: &[u8]) -> Facts {
     let (config, guard) = (&explainer.config, &explainer.guard);
     let explanations = explain::explain(config, alert, guard);
     let suspect = explain::suspect(config, alert, guard);
@@ -119,7 +126,10 @@ pub(super) fn facts(explainer: &Explainer, alert: &Alert<'_>) -> Facts {
             reason: refusal.word(),
             text: refusal.to_string(),
         }),
-        sections: explanations.iter().map(section).collect(),
+        sections: explanations
+            .iter()
+            .map(|explanation| section(explainer, explanation, line))
+            .collect(),
     }
 }
 
@@ -146,7 +156,8 @@ fn alert_facts(alert: &Alert<'_>) -> AlertFacts {
     }
 }
 
-fn section(explanation: &Explanation) -> Section {
+fn section(explainer: &Explainer, explanation: &Explanation, line: &[u8]) -> Section {
+    let asked = asked(&explainer.config, explanation);
     Section {
         index: explanation.response,
         line: explanation.line,
@@ -165,7 +176,22 @@ fn section(explanation: &Explanation) -> Section {
         outcome: explanation.outcome.word(),
         why: explanation.outcome.to_string(),
         ladder_seconds: explanation.ladder.iter().map(Duration::as_secs).collect(),
+        request: asked.map(|response| {
+            let alert = String::from_utf8_lossy(line);
+            let request = request::request(&explainer.node, response, alert.trim());
+            format!("{}{request}", request::LINK_PREFIX)
+        }),
+        wire_name: asked.map(|response| WireName::of(response).to_string()),
     }
+}
+
+/// The response that another host is asked to execute.
+fn asked<'c>(config: &'c Config, explanation: &Explanation) -> Option<&'c Response> {
+    if explanation.outcome != Outcome::Fires || explanation.target == Target::Server {
+        return None;
+    }
+    let mut responses = config.responses.iter();
+    responses.find(|response| response.index == explanation.response)
 }
 
 fn criterion(criterion: &Criterion) -> CriterionFacts {

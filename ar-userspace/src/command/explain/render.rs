@@ -117,6 +117,10 @@ fn section(page: &mut Page, facts: &Facts, section: &Section) {
         "runs",
         &format!("{}, {by}, {host}", quote(&section.executable)),
     );
+    if let Some(name) = &section.wire_name {
+        let told = format!("would send {} to {}", quote(name), section.target);
+        page.line("request", &told);
+    }
     page.line("bans", &ladder(&section.ladder_seconds));
 }
 

@@ -19,6 +19,7 @@ fn explainer() -> Explainer {
     guard.protect("192.0.2.1".parse().unwrap(), Reason::Gateway);
     Explainer {
         name: "ossec.conf".to_owned(),
+        node: "manager-1".to_owned(),
         config: config::read(&text).config.unwrap(),
         guard,
     }
@@ -30,7 +31,7 @@ fn check(name: &str) {
     let bytes = fs::read(path.with_extension("json")).unwrap();
     let mut mended = String::new();
     let alert = Alert::parse_lossy(&bytes, &mut mended).unwrap();
-    let facts = facts::facts(&explainer(), &alert);
+    let facts = facts::facts(&explainer(), &alert, &bytes);
     let text = render::text(&facts);
     let json = serde_json::to_string_pretty(&facts).unwrap() + "\n";
     for (extension, got) in [("txt", text), ("out", json)] {
@@ -44,7 +45,7 @@ fn check(name: &str) {
     }
 }
 
-/// AR-MATCH-1, AR-MATCH-7, AR-TIME-5
+/// AR-MATCH-1, AR-MATCH-7, AR-TIME-5, AR-WIRE-2
 #[test]
 fn every_section_says_why_it_fires_and_for_how_long() {
     check("fires");

@@ -2,7 +2,6 @@
 //!
 //! An alert goes out as it came in, byte for byte: what it means to an executable is the executable's affair.
 
-use std::fmt::Write as _;
 use std::sync::Arc;
 
 use serde_json::{Value, json};
@@ -10,6 +9,7 @@ use serde_json::{Value, json};
 use crate::config::Executable;
 use crate::ledger::AlertId;
 use crate::offender::Offender;
+use crate::request::Message;
 
 /// Longest message, with its line end: stock executables read into a buffer of 64 KiB and take no more.
 pub const MAX_MESSAGE: usize = 65_535;
@@ -96,17 +96,15 @@ impl Call {
     }
 
     fn message_with(&self, node: &str, verb: Verb, alert: &str) -> String {
-        let mut message = String::with_capacity(alert.len() + 256);
-        // Writing to a string cannot fail.
-        let _ = write!(
-            message,
-            r#"{{"version":1,"origin":{{"name":{},"module":"{MODULE}"}},"command":"{}","parameters":{{"extra_args":{},"alert":{alert},"program":{}}}}}"#,
-            json!(node),
-            verb.word(),
-            json!(&*self.extra_args),
-            json!(self.path()),
-        );
-        message
+        Message {
+            node,
+            module: MODULE,
+            command: verb.word(),
+            extra_args: &self.extra_args,
+            alert,
+            program: Some(&self.path()),
+        }
+        .to_string()
     }
 
     /// The same call with an alert that has only what is needed to reverse it.
