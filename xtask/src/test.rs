@@ -36,7 +36,10 @@ const UNIT: [&str; 8] = [
 ];
 
 const STEPS: [Step; 10] = [
-    ("setup", |ws, _| setup::command(ws).map(passed)),
+    ("setup", |ws, _| {
+        setup::command(ws)?;
+        setup::for_ci().map(passed)
+    }),
     ("format", |ws, _| cargo(ws, &["fmt", "--all", "--check"])),
     ("tidy", |ws, _| tidy::command(ws).map(passed)),
     ("kernel program", kernel_program),
