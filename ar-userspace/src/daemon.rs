@@ -53,6 +53,9 @@ const ADOPTED_AS: &str = "firewall-drop";
 /// How long clients of the control socket may take for their last answers when the daemon stops.
 const ANSWER_WITHIN: Duration = Duration::from_secs(1);
 
+/// How long what was done may wait to be told and stored while more and more alerts arrive.
+const SETTLE_WITHIN: Duration = Duration::from_millis(50);
+
 /// What the daemon is started with. Nothing of it has been touched yet.
 #[derive(Debug)]
 pub struct Settings {
@@ -189,8 +192,9 @@ pub async fn run(
             }
             Event::Asked(request) => daemon.answer(request),
         }
-        // What packets wait for comes first: telling and storing wait while more alerts do.
-        if batches.is_empty() || daemon.journal.is_full() {
+        // What packets wait for comes first: telling and storing wait while more alerts do, but not for long.
+        let waited = clock::now().since(daemon.settled_at);
+        if batches.is_empty() || waited >= SETTLE_WITHIN || daemon.journal.is_full() {
             daemon.settle();
         }
     };
@@ -263,6 +267,8 @@ struct Daemon {
     journal: Journal,
     /// How far the alerts were read, until the store is told.
     read_to: Option<Position>,
+    /// When that was last done.
+    settled_at: Moment,
     /// Unbans that an enforcer did not perform, and why, while somebody wants to know.
     not_ended: Option<BTreeMap<Key, String>>,
     started: Moment,
@@ -309,7 +315,8 @@ impl Daemon {
             journal: Journal::new(&settings),
             read_to: None,
             not_ended: None,
-            started: clock::now(),
+            settled_at: clocks.moment,
+            started: clocks.moment,
             source,
             settings,
         };

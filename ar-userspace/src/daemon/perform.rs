@@ -61,6 +61,7 @@ impl Daemon {
     /// it came from the file.
     pub(super) fn settle(&mut self) {
         let clocks = clock::clocks();
+        self.settled_at = clocks.moment;
         self.journal.flush(clocks.moment);
         let progress = self.read_to.take().map(|position| Progress {
             file: &self.settings.alerts,
