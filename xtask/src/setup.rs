@@ -200,7 +200,7 @@ fn system_compiler() -> Result<()> {
         ["rustc-web", "rust-web-src", "cargo-web"],
         ["rustc", "rust-src", "cargo"],
     ];
-    packages::refresh_when_empty()?;
+    packages::refresh();
     let oldest = toolchain::number(env!("CARGO_PKG_RUST_VERSION"));
     let fit = SETS.iter().find(|[rustc, ..]| {
         let version = packages::candidate(rustc);

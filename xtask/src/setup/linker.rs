@@ -85,7 +85,7 @@ pub(crate) fn install(ws: &Workspace, toolchain: &Toolchain) -> Result<PathBuf> 
         Some(found) => found,
         None => {
             let package = format!("llvm-{wanted}-dev");
-            packages::refresh_when_empty()?;
+            packages::refresh();
             if packages::candidate(&package).is_none() {
                 bail!("there is no LLVM {wanted} here, and no package {package}");
             }

@@ -1,12 +1,11 @@
 //! Packages of the distribution, by apt-get: named when they are missing, installed when this is root.
 
-use std::fs;
-use std::path::Path;
 use std::process::Command;
+use std::sync::Once;
 
 use anyhow::{Result, bail};
 
-use crate::shell;
+use crate::shell::{self, say};
 
 /// Installs `names`, asking nothing.
 ///
@@ -21,15 +20,8 @@ pub(crate) fn install(names: &[&str]) -> Result<()> {
     if !shell::is_root() {
         bail!("run `apt-get install {list}` as root");
     }
-    if !lists_are_here() {
-        apt_get(&["update"])?;
-        return apt_install(names);
-    }
-    // Lists that are older than the archive name files that are gone: refresh them once and try again.
-    apt_install(names).or_else(|_| {
-        apt_get(&["update"])?;
-        apt_install(names)
-    })
+    refresh();
+    apt_get(&[&["install", "--yes", "--no-install-recommends"], names].concat())
 }
 
 /// Version that the distribution would install, when it has the package.
@@ -43,29 +35,22 @@ pub(crate) fn candidate(name: &str) -> Option<String> {
     Some(version.trim().to_owned())
 }
 
-/// Fetches the lists when there are none, so that [`candidate`] can answer. Does nothing without root.
-pub(crate) fn refresh_when_empty() -> Result<()> {
-    if shell::is_root() && shell::find("apt-get").is_some() && !lists_are_here() {
-        apt_get(&["update"])?;
-    }
-    Ok(())
-}
-
-fn apt_install(names: &[&str]) -> Result<()> {
-    apt_get(&[&["install", "--yes", "--no-install-recommends"], names].concat())
+/// Fetches the lists, once in the life of this process: lists of another day name versions that are gone, or know only
+/// of older ones. Where they cannot be fetched, or without root, those that are here have to do.
+pub(crate) fn refresh() {
+    static ONCE: Once = Once::new();
+    ONCE.call_once(|| {
+        if shell::is_root()
+            && shell::find("apt-get").is_some()
+            && let Err(why) = apt_get(&["update"])
+        {
+            say(format_args!("goes on with the lists of packages that are here: {why:#}"));
+        }
+    });
 }
 
 fn apt_get(args: &[&str]) -> Result<()> {
     let mut apt_get = Command::new("apt-get");
     apt_get.env("DEBIAN_FRONTEND", "noninteractive");
     shell::run(apt_get.arg("-qq").args(args))
-}
-
-fn lists_are_here() -> bool {
-    let lists = fs::read_dir(Path::new("/var/lib/apt/lists"));
-    lists
-        .into_iter()
-        .flatten()
-        .flatten()
-        .any(|entry| entry.file_name().to_string_lossy().contains("_Packages"))
 }
