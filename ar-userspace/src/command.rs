@@ -13,6 +13,7 @@ mod replay;
 mod run;
 mod status;
 mod stop;
+mod store;
 mod unban;
 
 use std::path::PathBuf;
@@ -102,6 +103,8 @@ enum Command {
         #[command(flatten)]
         directories: Directories,
     },
+    /// Check the store, print it as lines of JSON, or make one of them; while no daemon runs
+    Store(store::Arguments),
     /// Stop the daemon and wait for its end; bans stand until their time
     Stop {
         /// Let everyone go, and remove the program, its maps and its pins from the kernel
@@ -246,6 +249,7 @@ pub fn run(arguments: Arguments) -> ExitCode {
             all,
             directories,
         } => forgive::run(&directories, &addresses, all, json),
+        Command::Store(arguments) => store::run(&arguments, json),
         Command::Stop {
             release,
             directories,

@@ -6,6 +6,7 @@
 mod encoding;
 #[cfg(test)]
 mod tests;
+mod transfer;
 
 use std::collections::BTreeMap;
 use std::ffi::OsStr;
@@ -23,6 +24,7 @@ use rustix::process::setpriority_process;
 use crate::ledger::{Change, Key, Record};
 use crate::source::Position;
 use crate::time::{Clocks, Wall};
+pub use transfer::{Contents, export, import, parse, read};
 
 /// A key's bytes to a record's bytes, both as `encoding` has them.
 const RECORDS: TableDefinition<'_, &[u8], &[u8]> = TableDefinition::new("records");
