@@ -2,7 +2,8 @@
 
 use super::*;
 use crate::config::{Enforcement, Executable};
-use crate::ledger::{AlertId, Ban};
+use crate::ledger::{AlertId, Ban, ByHand};
+use crate::offender::Offender;
 use crate::source::FileId;
 use crate::time::{Expiry, Moment};
 
@@ -28,6 +29,7 @@ fn record(address: &str, offences: u32, until: Option<Expiry>) -> Record {
             rule_id: 5763,
             alert_id: AlertId::new("1732412580.218"),
             adopted: false,
+            by_hand: None,
         }),
     }
 }
@@ -76,6 +78,30 @@ fn bans_and_counters_are_there_after_a_restart() {
     );
     drop(store);
     assert_eq!(reopened(directory.path()), [timed, counted, permanent]);
+}
+
+#[test]
+fn bans_of_prefixes_and_who_made_them_are_there_after_a_restart() {
+    let directory = tempfile::tempdir().unwrap();
+    let (store, _) = Store::open(directory.path()).unwrap();
+    let by_hand = |prefix: &str, reason: &str| {
+        let mut record = record("198.51.100.9", 0, Some(Expiry::Never));
+        record.key.offender = Offender::network(prefix.parse().unwrap());
+        record.ban.as_mut().unwrap().by_hand = Some(Box::new(ByHand {
+            uid: 1000,
+            pid: (!reason.is_empty()).then_some(7),
+            reason: reason.into(),
+        }));
+        record
+    };
+    let v4 = by_hand("198.51.100.0/24", "a scan");
+    let v6 = by_hand("2001:db8::/32", "");
+    let host = by_hand("198.51.100.0", "its first address");
+    store.save([&v4, &v6, &host].map(change), None, CLOCKS);
+    drop(store);
+    let mut kept = reopened(directory.path());
+    kept.sort_by(|left, right| left.key.cmp(&right.key));
+    assert_eq!(kept, [v4, host, v6]);
 }
 
 #[test]

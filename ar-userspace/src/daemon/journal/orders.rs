@@ -19,6 +19,11 @@ impl Journal {
         );
     }
 
+    /// Bans of prefixes may touch what is protected.
+    pub(in crate::daemon) fn not_allowed(&self, error: &anyhow::Error) {
+        tracing::error!("bans of prefixes may touch protected addresses: {error:#}");
+    }
+
     /// What is said about a configuration, a line each.
     pub(in crate::daemon) fn diagnostics(&self, diagnostics: &[Located]) {
         for diagnostic in diagnostics {
