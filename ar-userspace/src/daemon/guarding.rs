@@ -36,7 +36,7 @@ impl Daemon {
     }
 
     /// Looks who is logged in, unless this was done a moment ago; whether the guard changed.
-    fn look_at_sessions(&mut self) -> bool {
+    pub(super) fn look_at_sessions(&mut self) -> bool {
         if !self.settings.surroundings.ssh_sessions || !self.sessions.refresh() {
             return false;
         }

@@ -131,7 +131,12 @@ fn holder(record: Record) -> Option<view::Holder> {
     Some(view::Holder {
         executable: record.key.executable.name().to_owned(),
         offences: record.offences,
-        response: (!ban.adopted).then_some(ban.response as usize),
+        by_hand: ban.by_hand.as_deref().map(|by| view::ByHand {
+            uid: by.uid,
+            pid: by.pid,
+            reason: by.reason.to_string(),
+        }),
+        response: (!ban.adopted && ban.by_hand.is_none()).then_some(ban.response as usize),
         alert_id: (!ban.alert_id.is_empty()).then(|| ban.alert_id.to_string()),
     })
 }
