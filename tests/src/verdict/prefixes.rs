@@ -47,7 +47,10 @@ impl Scene {
             mode: Mode::Auto,
             interfaces: Vec::new(),
         })?;
-        let kernel = Kernel::load_on(&pin_dir)?;
+        let kernel = Kernel::load_on(&pin_dir).inspect_err(|_| {
+            // Why the program was refused is what has to be told.
+            let _ = release(&pin_dir);
+        })?;
         Ok(Self {
             pin_dir,
             enforcer,
