@@ -44,7 +44,9 @@ pub(crate) fn refresh() {
             && shell::find("apt-get").is_some()
             && let Err(why) = apt_get(&["update"])
         {
-            say(format_args!("goes on with the lists of packages that are here: {why:#}"));
+            say(format_args!(
+                "goes on with the lists of packages that are here: {why:#}"
+            ));
         }
     });
 }
