@@ -6,6 +6,8 @@
 mod encoding;
 mod file;
 #[cfg(test)]
+mod power_cut;
+#[cfg(test)]
 mod tests;
 
 use std::collections::BTreeMap;
@@ -133,7 +135,7 @@ impl Batch {
 }
 
 /// What a store held when it was opened.
-#[derive(Debug, Default)]
+#[derive(Debug, Default, PartialEq)]
 pub struct Held {
     /// Bans and counters.
     pub records: Vec<Record<Wall>>,

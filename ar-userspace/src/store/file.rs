@@ -94,6 +94,16 @@ fn make(path: &Path) -> anyhow::Result<()> {
     Ok(())
 }
 
+/// Makes the tables.
+pub(super) fn lay_out(database: &Database) -> anyhow::Result<()> {
+    let transaction = database.begin_write()?;
+    transaction.open_table(ABOUT)?.insert("version", VERSION)?;
+    transaction.open_table(RECORDS)?;
+    transaction.open_table(POSITIONS)?;
+    transaction.open_table(HANDLED)?;
+    Ok(transaction.commit()?)
+}
+
 /// Opens what is there after every page of it has been checked, and writes nothing into what is not ours.
 fn open(path: &Path) -> anyhow::Result<Database> {
     let name = path.display();

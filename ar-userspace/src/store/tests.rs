@@ -8,12 +8,12 @@ use crate::ledger::{AlertId, Ban};
 use crate::source::FileId;
 use crate::time::{Expiry, Moment};
 
-const CLOCKS: Clocks = Clocks {
+pub(super) const CLOCKS: Clocks = Clocks {
     moment: Moment::from_nanos(5_000_000_000),
     wall: Wall::from_nanos(1_700_000_000_000_000_000),
 };
 
-fn record(address: &str, offences: u32, until: Option<Expiry>) -> Record {
+pub(super) fn record(address: &str, offences: u32, until: Option<Expiry>) -> Record {
     Record {
         key: Key {
             offender: address.parse().unwrap(),
@@ -34,7 +34,7 @@ fn record(address: &str, offences: u32, until: Option<Expiry>) -> Record {
     }
 }
 
-fn change(record: &Record) -> Change {
+pub(super) fn change(record: &Record) -> Change {
     Change {
         key: record.key.clone(),
         record: Some(record.clone()),
