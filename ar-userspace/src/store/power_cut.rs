@@ -187,8 +187,11 @@ fn check(run: &Run, cut: usize, survives: impl FnMut() -> bool) {
     let possible = run.commits[returned..].iter().take(2);
     assert!(
         possible.clone().any(|(_, state)| *state == held),
-        "after {cut} operations: the position is {:?}, not that of commit {returned} or the next",
+        "after {cut} operations: neither commit {returned} nor the next, but the alerts up to {:?}",
         held.positions
+            .values()
+            .map(|position| position.offset)
+            .max()
     );
 }
 
