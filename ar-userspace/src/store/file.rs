@@ -79,12 +79,7 @@ fn make(path: &Path) -> anyhow::Result<()> {
         return Err(error.into());
     }
     let database = Database::create(&new)?;
-    let transaction = database.begin_write()?;
-    transaction.open_table(ABOUT)?.insert("version", VERSION)?;
-    transaction.open_table(RECORDS)?;
-    transaction.open_table(POSITIONS)?;
-    transaction.open_table(HANDLED)?;
-    transaction.commit()?;
+    lay_out(&database)?;
     database.close()?;
     let linked = fs::hard_link(&new, path);
     fs::remove_file(&new)?;
