@@ -264,12 +264,35 @@ pub struct Status {
     pub counts: Counts,
     /// Addresses that are banned.
     pub active: Active,
+    /// How the store stands.
+    #[serde(default)]
+    pub store: Store,
     /// The enforcer: `xdp`, `dry-run`.
     pub enforcer: String,
     /// Interfaces and how they are covered.
     pub interfaces: Vec<Interface>,
     /// Packets by what the kernel program found out about them.
     pub packets: Vec<Total>,
+}
+
+/// How the store stands.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct Store {
+    /// Why nothing can be written at the moment; `null` when all is well.
+    pub trouble: Option<StoreTrouble>,
+}
+
+/// Why nothing can be written. Bans go on, and what is not stored is read again after a restart.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct StoreTrouble {
+    /// Wall time of the first change that could not be written.
+    pub since: Option<String>,
+    /// What the last attempt said.
+    pub cause: String,
+    /// Attempts so far.
+    pub attempts: u64,
+    /// Keys that wait to be written.
+    pub waiting: usize,
 }
 
 /// What became of the alerts since the start.
