@@ -71,6 +71,12 @@ impl Front {
         self.write_all(changed)
     }
 
+    /// Whether the kernel has the bit.
+    #[cfg(test)]
+    pub(super) fn is_set(&self, bit: FrontBit) -> anyhow::Result<bool> {
+        Ok(self.map.get(&bit.word(), 0)? & bit.mask() != 0)
+    }
+
     fn write_all(&mut self, words: BTreeSet<u32>) -> anyhow::Result<()> {
         words.into_iter().try_for_each(|word| self.write(word))
     }

@@ -1,5 +1,6 @@
 //! The bans of one address family: the hash of addresses, the trie of prefixes, the front bitmap before both.
 
+use std::collections::BTreeSet;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use anyhow::Context as _;
@@ -18,7 +19,7 @@ use crate::time::{Expiry, KernelClock};
 const IF_ABSENT: u64 = 1;
 
 /// A key of one of the ban maps, and what goes with its family.
-pub(super) trait Address: Pod {
+pub(super) trait Address: Pod + Ord {
     /// The address part of a trie's key.
     type Network: Pod;
     /// Bits of [`setting`]: that there are prefixes, and that there are allowed networks.
@@ -130,6 +131,9 @@ impl Address for AddrV6 {
 
 pub(super) struct Table<A: Address> {
     bans: HashMap<MapData, A, Ban>,
+    /// Those of the bans that the bitmap counts: others can write and remove entries of a pinned map too, and
+    /// no bit may go while a ban stands behind it.
+    counted: BTreeSet<A>,
     prefixes: Prefixes<A>,
     front: Front,
 }
@@ -139,11 +143,13 @@ impl<A: Address> Table<A> {
     pub(super) fn adopt(bans: Map, front: Map, prefixes: Prefixes<A>) -> anyhow::Result<Self> {
         let bans: HashMap<_, A, Ban> = HashMap::try_from(bans)?;
         let mut front = Front::new(front)?;
-        let bits: Result<Vec<_>, _> = bans.keys().map(|key| key.map(Address::front_bit)).collect();
-        let bits = bits.context("cannot read the bans")?.into_iter();
+        let counted: Result<BTreeSet<A>, _> = bans.keys().collect();
+        let counted = counted.context("cannot read the bans")?;
+        let bits = counted.iter().copied().map(Address::front_bit);
         front.hold(bits.chain(prefixes.front_bits()))?;
         Ok(Self {
             bans,
+            counted,
             prefixes,
             front,
         })
@@ -192,32 +198,36 @@ impl<A: Address> Table<A> {
         let writing = || format!("cannot write the ban of {}", address.addr());
         // Most bans are new, and then this is all: a look-up before it would cost as much again.
         match self.bans.insert(address, fresh(standing, clock), IF_ABSENT) {
-            Ok(()) => {
-                self.front.count(bit);
-                Ok(())
-            }
+            Ok(()) => {}
             Err(error) if is_present(&error) => {
                 let old = self.bans.get(&address, 0).with_context(writing)?;
                 let ban = merge(old, standing, clock);
-                if ban == old {
-                    return Ok(());
+                if ban != old {
+                    self.bans.insert(address, ban, 0).with_context(writing)?;
                 }
-                self.bans.insert(address, ban, 0).with_context(writing)
             }
-            Err(error) => Err(error).with_context(writing),
+            Err(error) => return Err(error).with_context(writing),
         }
+        if self.counted.insert(address) {
+            self.front.count(bit);
+        }
+        Ok(())
     }
 
     fn unban(&mut self, address: A) -> anyhow::Result<()> {
         match self.bans.remove(&address) {
             Ok(()) => {}
-            Err(error) if is_absent(&error) => return Ok(()),
+            // Somebody else removed it; its bit is still to go.
+            Err(error) if is_absent(&error) => {}
             Err(error) => {
                 return Err(error)
                     .with_context(|| format!("cannot remove the ban of {}", address.addr()));
             }
         }
-        self.front.release(std::iter::once(address.front_bit()))
+        if self.counted.remove(&address) {
+            self.front.release(std::iter::once(address.front_bit()))?;
+        }
+        Ok(())
     }
 
     /// Bans that the map has room for.
@@ -329,5 +339,50 @@ pub(super) fn is_absent(error: &MapError) -> bool {
         MapError::KeyNotFound => true,
         MapError::SyscallError(call) => call.io_error.kind() == std::io::ErrorKind::NotFound,
         _ => false,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::enforcer::xdp::OBJECT;
+    use ar_ebpf::map;
+
+    /// Real maps of the kernel, pinned nowhere.
+    #[test]
+    fn no_bit_goes_while_a_ban_stands_behind_it() {
+        let mut kernel = aya::EbpfLoader::new()
+            .map_max_entries(map::BANS_V4, 16)
+            .map_max_entries(map::BANS_V6, 16)
+            .load(OBJECT)
+            .unwrap();
+        let mut take = |name| kernel.take_map(name).unwrap();
+        let prefixes = Prefixes::adopt(take(map::PREFIXES_V4), take(map::ALLOW_V4)).unwrap();
+        let (bans, front) = (take(map::BANS_V4), take(map::FRONT_V4));
+        let mut table = Table::<AddrV4>::adopt(bans, front, prefixes).unwrap();
+        let clock = crate::clock::kernel_clock();
+        let standing = Standing {
+            until: Expiry::Never,
+            since: clock.moment(clock.now_nanos()),
+            rule_id: 1,
+        };
+        let [theirs, ours] = [1, 2].map(|last| AddrV4 {
+            octets: [203, 0, 113, last],
+        });
+        assert_eq!(ours.front_bit(), theirs.front_bit());
+        let is_set = |table: &Table<AddrV4>| table.front.is_set(ours.front_bit()).unwrap();
+
+        // Written by somebody else, and then banned.
+        let entry = fresh(standing, clock);
+        table.bans.insert(theirs, entry, 0).unwrap();
+        table.hold(theirs, Some(standing), clock).unwrap();
+        table.hold(ours, Some(standing), clock).unwrap();
+        table.hold(ours, None, clock).unwrap();
+        assert!(is_set(&table), "a ban is hidden");
+
+        // Removed by somebody else, and then let go.
+        table.bans.remove(&theirs).unwrap();
+        table.hold(theirs, None, clock).unwrap();
+        assert!(!is_set(&table), "a bit stays");
     }
 }
