@@ -3,7 +3,7 @@
 //! Knows nothing of XDP, so that another hook can ask the same question. Decides on the source address
 //! alone; what happens to the packet is the entry point's.
 
-use ar_ebpf::Outcome;
+use ar_ebpf::{AddrV6, Outcome, setting};
 
 use crate::maps::{self, BanEntry};
 use crate::packet::{Frame, Source};
@@ -21,12 +21,47 @@ pub(crate) fn judge(frame: Frame) -> Outcome {
 
 #[inline(always)]
 fn judge_source(source: Source, len: u64) -> Outcome {
-    let ban = match source {
+    let exact = match source {
         Source::V4(addr) if maps::front_v4(addr) => BanEntry::of_v4(addr),
-        Source::V6(addr) if maps::front_v6(addr) => BanEntry::of_v6(addr),
+        Source::V6(addr) if maps::front_v6(addr) || is_front_wide(addr) => BanEntry::of_v6(addr),
+        Source::V4(_) | Source::V6(_) => return Outcome::Clean,
+    };
+    let exact = exact.map_or(Outcome::Clean, |ban| judge_ban(&ban, len));
+    if let Outcome::Banned = exact {
+        return exact;
+    }
+    // A ban of the address that is over, or that is a shadow, does not keep a prefix's from dropping.
+    let prefix = match source {
+        Source::V4(addr) if maps::is_on(setting::PREFIXES_V4) => BanEntry::of_prefix_v4(addr),
+        Source::V6(addr) if maps::is_on(setting::PREFIXES_V6) => BanEntry::of_prefix_v6(addr),
         Source::V4(_) | Source::V6(_) => None,
     };
-    ban.map_or(Outcome::Clean, |ban| judge_ban(&ban, len))
+    match (exact, prefix.map(|ban| judge_prefix(source, &ban, len))) {
+        (_, None) | (Outcome::Shadow, Some(Outcome::Allowed | Outcome::Expired)) => exact,
+        (_, Some(prefix)) => prefix,
+    }
+}
+
+/// Only asked after the bit of the /64, which is clear for most, and only while such prefixes exist.
+#[inline(always)]
+fn is_front_wide(addr: AddrV6) -> bool {
+    maps::is_on(setting::WIDE_V6) && maps::front_wide_v6(addr)
+}
+
+#[inline(always)]
+fn judge_prefix(source: Source, ban: &BanEntry, len: u64) -> Outcome {
+    if ban.is_over(maps::now_ns()) {
+        return Outcome::Expired;
+    }
+    let is_allowed = match source {
+        Source::V4(addr) => maps::is_on(setting::ALLOW_V4) && maps::is_allowed_v4(addr),
+        Source::V6(addr) => maps::is_on(setting::ALLOW_V6) && maps::is_allowed_v6(addr),
+    };
+    if is_allowed {
+        Outcome::Allowed
+    } else {
+        judge_ban(ban, len)
+    }
 }
 
 #[inline(always)]

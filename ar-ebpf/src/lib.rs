@@ -7,7 +7,7 @@
 #![no_std]
 
 /// Version of everything in this file. User space refuses pinned maps of another version.
-pub const ABI_VERSION: u32 = 1;
+pub const ABI_VERSION: u32 = 2;
 
 /// Names of the maps, as the object file and `bpftool map show` have them.
 ///
@@ -17,12 +17,23 @@ pub mod map {
     pub const BANS_V4: &str = "BANS_V4";
     /// Hash of [`AddrV6`](crate::AddrV6) to [`Ban`](crate::Ban).
     pub const BANS_V6: &str = "BANS_V6";
+    /// LPM trie of a length and [`NetworkV4`](crate::NetworkV4) to [`PrefixBan`](crate::PrefixBan).
+    pub const PREFIXES_V4: &str = "PREFIXES_V4";
+    /// LPM trie of a length and [`NetworkV6`](crate::NetworkV6) to [`PrefixBan`](crate::PrefixBan).
+    pub const PREFIXES_V6: &str = "PREFIXES_V6";
+    /// LPM trie of networks that no ban of a prefix touches; the value says nothing.
+    pub const ALLOW_V4: &str = "ALLOW_V4";
+    /// The same for IPv6.
+    pub const ALLOW_V6: &str = "ALLOW_V6";
+    /// Array of one `u32`: bits of [`setting`](crate::setting).
+    pub const SETTINGS: &str = "SETTINGS";
     /// Bitmap in an array of `u64`: a set bit says that something in that IPv4 /24 may be banned.
     ///
     /// A clear bit hides every ban behind it. So user space sets a bit before it inserts a ban, and clears
     /// it only after it has removed the last one behind it. The same holds for the next map.
     pub const FRONT_V4: &str = "FRONT_V4";
-    /// Bitmap in an array of `u64`: a set bit says that something in an IPv6 /64 with that hash may be banned.
+    /// Bitmap in an array of `u64`: a set bit says that something in an IPv6 /64 with that hash may be banned,
+    /// or, by another hash, that a prefix shorter than /64 in that /32 is.
     pub const FRONT_V6: &str = "FRONT_V6";
     /// Per-CPU array of [`Total`](crate::Total), indexed by [`Outcome`](crate::Outcome).
     pub const STATS: &str = "STATS";
@@ -31,7 +42,19 @@ pub mod map {
     pub const ABI: &str = "ABI";
 
     /// Every map, in the order in which they are described.
-    pub const ALL: [&str; 6] = [BANS_V4, BANS_V6, FRONT_V4, FRONT_V6, STATS, ABI];
+    pub const ALL: [&str; 11] = [
+        BANS_V4,
+        BANS_V6,
+        PREFIXES_V4,
+        PREFIXES_V6,
+        ALLOW_V4,
+        ALLOW_V6,
+        SETTINGS,
+        FRONT_V4,
+        FRONT_V6,
+        STATS,
+        ABI,
+    ];
 }
 
 /// Name of the XDP program in the object file. It takes multi-buffer frames, so that native mode is
@@ -43,6 +66,12 @@ pub const XDP_PROGRAM_LINEAR: &str = "arfw_xdp_linear";
 
 /// Bans per family that the maps are created for unless user space asks for another number.
 pub const DEFAULT_MAX_BANS: u32 = 131_072;
+
+/// Bans of prefixes per family that there is room for; memory is taken as they come.
+pub const MAX_PREFIXES: u32 = 131_072;
+
+/// Allowed networks per family that there is room for; memory is taken as they come.
+pub const MAX_ALLOWED: u32 = 65_536;
 
 /// Bits of a front bitmap: one per IPv4 /24, so 2^24.
 pub const FRONT_BITS: u32 = 1 << 24;
@@ -77,6 +106,66 @@ impl AddrV6 {
             octets: [a, b, c, d, e, f, g, h, i, j, k, l, m, n, o, p],
         }
     }
+}
+
+/// The address part of a key of an IPv4 trie, behind its length in bits (at most 32).
+///
+/// Eight bytes, so that the value behind them is aligned for counters, and is compared in one step.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct NetworkV4 {
+    /// The four octets, those beyond the length zero.
+    pub octets: [u8; 4],
+    /// Always zero.
+    pub zero: [u8; 4],
+}
+
+impl NetworkV4 {
+    /// The network's first address.
+    #[must_use]
+    #[inline(always)]
+    pub const fn new(octets: [u8; 4]) -> Self {
+        Self {
+            octets,
+            zero: [0; 4],
+        }
+    }
+}
+
+/// The address part of a key of an IPv6 trie, behind its length in bits (at most 128).
+#[repr(C)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct NetworkV6 {
+    /// The sixteen octets, those beyond the length zero.
+    pub octets: [u8; 16],
+}
+
+/// What the kernel holds for one banned prefix.
+///
+/// A trie finds only the longest prefix that matches, yet any that is not over has to drop. So
+/// `ban.expires_at_ns` is the latest end over this prefix and all that contain it; the rest of `ban` is
+/// this prefix's own. Packets are counted at the longest prefix alone.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct PrefixBan {
+    /// As for an address, except for its end.
+    pub ban: Ban,
+    /// The prefix's own end, on the clock of [`Ban::expires_at_ns`]; the program does not read it.
+    pub own_expires_at_ns: u64,
+}
+
+/// Bits of `SETTINGS`.
+pub mod setting {
+    /// `PREFIXES_V4` holds something.
+    pub const PREFIXES_V4: u32 = 1 << 0;
+    /// `PREFIXES_V6` holds something.
+    pub const PREFIXES_V6: u32 = 1 << 1;
+    /// `PREFIXES_V6` holds a prefix shorter than /64, so that the front bit of the /32 counts too.
+    pub const WIDE_V6: u32 = 1 << 2;
+    /// `ALLOW_V4` holds something.
+    pub const ALLOW_V4: u32 = 1 << 3;
+    /// `ALLOW_V6` holds something.
+    pub const ALLOW_V6: u32 = 1 << 4;
 }
 
 /// What the kernel holds for one banned address. All integers in host byte order.
@@ -153,11 +242,13 @@ pub enum Outcome {
     ///
     /// The network stack discards such a packet by itself, so passing it lets nobody through.
     Malformed = 6,
+    /// Under the ban of a prefix, but the source is allowed: passed.
+    Allowed = 7,
 }
 
 impl Outcome {
     /// Every outcome, in the order of its index.
-    pub const ALL: [Self; 7] = [
+    pub const ALL: [Self; 8] = [
         Self::Clean,
         Self::Banned,
         Self::Shadow,
@@ -165,6 +256,7 @@ impl Outcome {
         Self::NotIp,
         Self::Truncated,
         Self::Malformed,
+        Self::Allowed,
     ];
 
     /// Index into `STATS`.
@@ -199,6 +291,16 @@ impl FrontBit {
         Self((mixed >> 40) as u32)
     }
 
+    /// The bit of an IPv6 address for prefixes shorter than /64: a hash of its /32.
+    #[must_use]
+    #[inline(always)]
+    pub const fn of_v6_wide(addr: AddrV6) -> Self {
+        let [a, b, c, d, ..] = addr.octets;
+        let site = u32::from_ne_bytes([a, b, c, d]) as u64;
+        let mixed = (site ^ 0x5bd1_e995).wrapping_mul(0xC2B2_AE3D_27D4_EB4F);
+        Self((mixed >> 40) as u32)
+    }
+
     /// Index of the word that holds the bit.
     #[must_use]
     #[inline(always)]
@@ -218,12 +320,15 @@ const _: () = {
     assert!(size_of::<AddrV4>() == 4);
     assert!(size_of::<AddrV6>() == 16);
     assert!(size_of::<Ban>() == 48);
+    assert!(size_of::<NetworkV4>() == 8);
+    assert!(size_of::<NetworkV6>() == 16);
+    assert!(size_of::<PrefixBan>() == 56);
     assert!(size_of::<Total>() == 16);
 };
 
 #[cfg(feature = "user")]
 mod pod {
-    use super::{AddrV4, AddrV6, Ban, Total};
+    use super::{AddrV4, AddrV6, Ban, NetworkV4, NetworkV6, PrefixBan, Total};
 
     // SAFETY: `repr(C)`, integers and byte arrays only, and the assertions above leave no room for padding.
     unsafe impl aya::Pod for AddrV4 {}
@@ -231,6 +336,12 @@ mod pod {
     unsafe impl aya::Pod for AddrV6 {}
     // SAFETY: as for `AddrV4`: five `u64` and two `u32` are the asserted 48 bytes.
     unsafe impl aya::Pod for Ban {}
+    // SAFETY: as for `AddrV4`.
+    unsafe impl aya::Pod for NetworkV4 {}
+    // SAFETY: as for `AddrV4`.
+    unsafe impl aya::Pod for NetworkV6 {}
+    // SAFETY: as for `AddrV4`: a `Ban` and a `u64` are the asserted 56 bytes.
+    unsafe impl aya::Pod for PrefixBan {}
     // SAFETY: as for `AddrV4`: two `u64` are the asserted 16 bytes.
     unsafe impl aya::Pod for Total {}
 }

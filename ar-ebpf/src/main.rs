@@ -45,7 +45,8 @@ mod entry {
             | Outcome::Expired
             | Outcome::NotIp
             | Outcome::Truncated
-            | Outcome::Malformed => XDP_PASS,
+            | Outcome::Malformed
+            | Outcome::Allowed => XDP_PASS,
         }
     }
 

@@ -4,9 +4,13 @@
 
 use core::arch::asm;
 
-use ar_ebpf::{AddrV4, AddrV6, Ban, DEFAULT_MAX_BANS, FRONT_WORDS, FrontBit, Outcome, Total, flag};
-use aya_ebpf::btf_maps::{Array, HashMap, PerCpuArray};
-use aya_ebpf::helpers::generated::bpf_ktime_get_coarse_ns;
+use ar_ebpf::{
+    AddrV4, AddrV6, Ban, DEFAULT_MAX_BANS, FRONT_WORDS, FrontBit, MAX_ALLOWED, MAX_PREFIXES,
+    NetworkV4, NetworkV6, Outcome, PrefixBan, Total, flag,
+};
+use aya_ebpf::btf_maps::lpm_trie::Key;
+use aya_ebpf::btf_maps::{Array, HashMap, LpmTrie, PerCpuArray};
+use aya_ebpf::helpers::generated::{bpf_ktime_get_coarse_ns, bpf_map_lookup_elem};
 use aya_ebpf::macros::btf_map;
 
 #[btf_map]
@@ -14,6 +18,21 @@ static BANS_V4: HashMap<AddrV4, Ban, { DEFAULT_MAX_BANS as usize }> = HashMap::n
 
 #[btf_map]
 static BANS_V6: HashMap<AddrV6, Ban, { DEFAULT_MAX_BANS as usize }> = HashMap::new();
+
+#[btf_map]
+static PREFIXES_V4: LpmTrie<NetworkV4, PrefixBan, { MAX_PREFIXES as usize }> = LpmTrie::new();
+
+#[btf_map]
+static PREFIXES_V6: LpmTrie<NetworkV6, PrefixBan, { MAX_PREFIXES as usize }> = LpmTrie::new();
+
+#[btf_map]
+static ALLOW_V4: LpmTrie<NetworkV4, u32, { MAX_ALLOWED as usize }> = LpmTrie::new();
+
+#[btf_map]
+static ALLOW_V6: LpmTrie<NetworkV6, u32, { MAX_ALLOWED as usize }> = LpmTrie::new();
+
+#[btf_map]
+static SETTINGS: Array<u32, 1> = Array::new();
 
 #[btf_map]
 static FRONT_V4: Array<u64, { FRONT_WORDS as usize }> = Array::new();
@@ -42,6 +61,42 @@ impl BanEntry {
     #[inline(always)]
     pub(crate) fn of_v6(addr: AddrV6) -> Option<Self> {
         BANS_V6.get_ptr_mut(addr).map(Self)
+    }
+
+    /// The entry of the longest prefix that holds an IPv4 address.
+    #[inline(always)]
+    pub(crate) fn of_prefix_v4(addr: AddrV4) -> Option<Self> {
+        let key = key_v4(addr);
+        // SAFETY: the first pointer is to a map whose keys are of the second's type; both live through the
+        // call. A value begins with its `Ban`. The trie frees a removed element only when no program that
+        // may have found it runs any more, so what `is_over` says of preallocated elements holds here too.
+        unsafe {
+            Self::at(bpf_map_lookup_elem(
+                (&raw const PREFIXES_V4).cast_mut().cast(),
+                (&raw const key.key).cast(),
+            ))
+        }
+    }
+
+    /// The entry of the longest prefix that holds an IPv6 address.
+    #[inline(always)]
+    pub(crate) fn of_prefix_v6(addr: AddrV6) -> Option<Self> {
+        let key = key_v6(addr);
+        // SAFETY: as in `of_prefix_v4`.
+        unsafe {
+            Self::at(bpf_map_lookup_elem(
+                (&raw const PREFIXES_V6).cast_mut().cast(),
+                (&raw const key.key).cast(),
+            ))
+        }
+    }
+
+    /// # Safety
+    ///
+    /// `value` must be null or point to what begins with a `Ban` and stays while the program runs.
+    #[inline(always)]
+    unsafe fn at(value: *mut core::ffi::c_void) -> Option<Self> {
+        (!value.is_null()).then_some(Self(value.cast()))
     }
 
     /// Whether the ban is over at `now_ns`. A ban ends at its expiry, not after it.
@@ -97,6 +152,57 @@ unsafe fn add(counter: *mut u64, by: u64) {
     }
 }
 
+/// Whether no ban of a prefix touches this IPv4 address.
+#[inline(always)]
+pub(crate) fn is_allowed_v4(addr: AddrV4) -> bool {
+    ALLOW_V4.get(&key_v4(addr).key).is_some()
+}
+
+/// Whether no ban of a prefix touches this IPv6 address.
+#[inline(always)]
+pub(crate) fn is_allowed_v6(addr: AddrV6) -> bool {
+    ALLOW_V6.get(&key_v6(addr).key).is_some()
+}
+
+/// A trie's key at a place where its address, behind four bytes of length, is aligned: the compiler writes
+/// it in pieces of eight bytes, and the verifier takes no unaligned ones.
+#[repr(C, align(8))]
+struct Aligned<N> {
+    _before: u32,
+    key: Key<N>,
+}
+
+impl<N> Aligned<N> {
+    /// The key of one address, which has `bits`.
+    #[inline(always)]
+    fn new(bits: u32, network: N) -> Self {
+        Self {
+            _before: 0,
+            key: Key::new(bits, network),
+        }
+    }
+}
+
+#[inline(always)]
+fn key_v4(addr: AddrV4) -> Aligned<NetworkV4> {
+    Aligned::new(32, NetworkV4::new(addr.octets))
+}
+
+#[inline(always)]
+fn key_v6(addr: AddrV6) -> Aligned<NetworkV6> {
+    let octets = addr.octets;
+    Aligned::new(128, NetworkV6 { octets })
+}
+
+/// Whether this bit of [`ar_ebpf::setting`] is set.
+#[inline(always)]
+pub(crate) fn is_on(setting: u32) -> bool {
+    SETTINGS.get_ptr(0).is_some_and(|settings| {
+        // SAFETY: as in `is_set`.
+        unsafe { settings.read_volatile() & setting != 0 }
+    })
+}
+
 /// Whether something in the /24 of `addr` may be banned.
 #[inline(always)]
 pub(crate) fn front_v4(addr: AddrV4) -> bool {
@@ -112,6 +218,15 @@ pub(crate) fn front_v6(addr: AddrV6) -> bool {
     is_set(
         FRONT_V6.get_ptr(FrontBit::of_v6(addr).word()),
         FrontBit::of_v6(addr),
+    )
+}
+
+/// Whether a prefix shorter than /64 may be banned in an IPv6 /32 that shares the hash of `addr`.
+#[inline(always)]
+pub(crate) fn front_wide_v6(addr: AddrV6) -> bool {
+    is_set(
+        FRONT_V6.get_ptr(FrontBit::of_v6_wide(addr).word()),
+        FrontBit::of_v6_wide(addr),
     )
 }
 

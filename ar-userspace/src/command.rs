@@ -2,6 +2,7 @@
 //!
 //! What is a command's own stands in a file of its name. Only this module and those print.
 
+mod ban;
 mod check;
 mod executables;
 mod explain;
@@ -84,10 +85,12 @@ enum Command {
         #[command(flatten)]
         directories: Directories,
     },
-    /// End all bans of addresses now; their offences still count
+    /// Ban addresses or networks by hand
+    Ban(ban::Arguments),
+    /// End all bans of addresses or networks now; their offences still count
     Unban {
-        /// Addresses, IPv4 or IPv6
-        #[arg(required = true, value_name = "ADDRESS", value_parser = control::address)]
+        /// Addresses or networks, IPv4 or IPv6
+        #[arg(required = true, value_name = "ADDRESS[/BITS]", value_parser = control::network)]
         addresses: Vec<Offender>,
         #[command(flatten)]
         directories: Directories,
@@ -160,6 +163,12 @@ struct RunArguments {
         value_parser = clap::value_parser!(u32).range(1..=16_777_216)
     )]
     max_bans: u32,
+    /// Shortest IPv4 prefix that may be banned
+    #[arg(long, value_name = "BITS", default_value_t = 8, value_parser = clap::value_parser!(u8).range(1..=32))]
+    widest_v4: u8,
+    /// Shortest IPv6 prefix that may be banned
+    #[arg(long, value_name = "BITS", default_value_t = 20, value_parser = clap::value_parser!(u8).range(8..=128))]
+    widest_v6: u8,
     /// Forget the offences of an address after so long without an offence or a ban [default: never]
     #[arg(long, value_name = "TIME", value_parser = humantime::parse_duration)]
     forgive_after: Option<Duration>,
@@ -240,6 +249,7 @@ pub fn run(arguments: Arguments) -> ExitCode {
         Command::List { directories } => list::run(&directories, json),
         Command::Status { directories } => status::run(&directories, json),
         Command::Reload { directories } => reload::run(&directories, json),
+        Command::Ban(arguments) => ban::run(&arguments, json),
         Command::Unban {
             addresses,
             directories,

@@ -8,11 +8,13 @@ mod problem;
 mod server;
 pub mod view;
 
+use std::time::Duration;
+
 use tokio::sync::oneshot;
 
 use crate::diagnostic::quote;
 use crate::ledger::Whom;
-use crate::offender::Offender;
+use crate::offender::{Offender, Prefix};
 
 pub use client::{Unreachable, get, post};
 pub use server::serve;
@@ -26,6 +28,8 @@ pub enum Request {
     Bans(oneshot::Sender<Vec<view::Ban>>),
     /// `POST /v1/reload`: an error when the configuration cannot be read at all.
     Reload(Asker, oneshot::Sender<Result<view::Reload, String>>),
+    /// `POST /v1/ban`: bans by hand, in this order.
+    Ban(Asker, Order, oneshot::Sender<Vec<view::Banned>>),
     /// `POST /v1/unban`: ends the bans of these addresses, in this order.
     Unban(Asker, Vec<Offender>, oneshot::Sender<Vec<view::Unbanned>>),
     /// `POST /v1/forgive`: clears counters.
@@ -42,6 +46,43 @@ pub struct Asker {
     /// The process; `None` when it is in a namespace that cannot be seen from here.
     pub pid: Option<i32>,
 }
+
+/// A ban by hand.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Order {
+    /// Whom to ban.
+    pub offenders: Vec<Offender>,
+    /// For how long; `None` for good.
+    pub lasts: Option<Duration>,
+    /// Why, in the operator's words; may be empty.
+    pub reason: String,
+    /// Also a prefix that holds protected addresses, which stay free.
+    pub force: bool,
+}
+
+/// Reads an address or a network as people write it for a command.
+///
+/// # Errors
+///
+/// What was expected and what was found, on one line; also for a network with bits beyond its length, which may
+/// be a slip.
+pub fn network(text: &str) -> Result<Offender, String> {
+    let prefix: Prefix = text
+        .parse()
+        .map_err(|error| format!("{error}; found {}", quote(text)))?;
+    let written = text.split_once('/').map_or(text, |(address, _)| address);
+    let written = written.parse::<Offender>().map(Offender::addr);
+    if written != Ok(prefix.addr()) {
+        return Err(format!(
+            "expected the first address of the network, `{prefix}`; found {}",
+            quote(text)
+        ));
+    }
+    Ok(Offender::network(prefix))
+}
+
+/// Bytes that the reason of a ban may have.
+pub const MAX_REASON: usize = 256;
 
 /// Reads an address as people write it for a command.
 ///
@@ -71,6 +112,9 @@ pub const BANS: &str = "/v1/bans";
 
 /// Path that answers with a [`view::Reload`].
 pub const RELOAD: &str = "/v1/reload";
+
+/// Path that takes a [`view::BanOrder`] and answers with a list of [`view::Banned`].
+pub const BAN: &str = "/v1/ban";
 
 /// Path that takes [`view::Addresses`] and answers with a list of [`view::Unbanned`].
 pub const UNBAN: &str = "/v1/unban";

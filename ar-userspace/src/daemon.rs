@@ -4,6 +4,7 @@
 //! before anything is logged or counted as done (AR-IMP-5).
 
 mod arrival;
+mod by_hand;
 mod guarding;
 mod handled;
 pub mod instance;
@@ -41,6 +42,7 @@ use crate::store::Store;
 use crate::surroundings::{self, Found, Sessions, Watch};
 use crate::time::{Moment, Wall};
 use arrival::Arrival;
+pub use by_hand::Widest;
 use handled::Handled;
 use instance::Instance;
 use journal::Journal;
@@ -83,6 +85,8 @@ pub struct Settings {
     pub responses_log: Option<PathBuf>,
     /// Whether executables are logged there too, and not only the kernel's bans.
     pub log_programs: bool,
+    /// The widest prefixes that may be banned.
+    pub widest: Widest,
     /// Who is protected besides those that are looked up.
     pub surroundings: surroundings::Settings,
 }

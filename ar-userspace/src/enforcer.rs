@@ -8,7 +8,7 @@ pub mod exec;
 pub mod xdp;
 
 use crate::ledger::Standing;
-use crate::offender::Offender;
+use crate::offender::{Offender, Prefix};
 use crate::time::KernelClock;
 
 /// Something that bans.
@@ -19,6 +19,13 @@ pub trait Enforcer {
     /// Holds for each offender exactly what is wanted, in their order, and returns what failed. One
     /// failure stops no other.
     fn hold(&mut self, wanted: &[Hold], clock: KernelClock) -> Vec<Failure>;
+
+    /// Lets bans of prefixes leave exactly these networks alone, whatever was so before.
+    ///
+    /// # Errors
+    ///
+    /// When a network could not be written; those before it are.
+    fn allow(&mut self, networks: &[Prefix]) -> anyhow::Result<()>;
 
     /// What is enforced at the moment, with counters; in no order that means anything.
     ///

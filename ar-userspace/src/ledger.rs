@@ -37,8 +37,8 @@ mod tests;
 mod upkeep;
 
 pub use effect::{Action, Effect, Key, Standing};
-pub use event::{Adoption, Event, Limits, OnStop, Settings, Whom};
-pub use record::{AlertId, Ban, Change, Record, Snapshot};
+pub use event::{Adoption, Event, HandBan, Limits, OnStop, Settings, Whom};
+pub use record::{AlertId, Ban, ByHand, Change, Record, Snapshot};
 pub use ruling::{Limit, Ruling, Rung};
 
 use slot::Place;
@@ -61,14 +61,17 @@ pub struct Ledger {
 struct PerFamily {
     v4: usize,
     v6: usize,
+    prefixes_v4: usize,
+    prefixes_v6: usize,
 }
 
 impl PerFamily {
     fn of(&mut self, offender: Offender) -> &mut usize {
-        if offender.addr().is_ipv4() {
-            &mut self.v4
-        } else {
-            &mut self.v6
+        match (offender.addr().is_ipv4(), offender.is_host()) {
+            (true, true) => &mut self.v4,
+            (false, true) => &mut self.v6,
+            (true, false) => &mut self.prefixes_v4,
+            (false, false) => &mut self.prefixes_v6,
         }
     }
 }
@@ -113,6 +116,7 @@ impl Ledger {
             Event::Offence { offence, at } => self.offend(offence, at.min(now), now),
             Event::Failed(effect) => self.take_back(effect, now),
             Event::Adopt(adoption) => self.adopt(adoption, now),
+            Event::Ban(ban) => self.ban_by_hand(ban, now),
             Event::Unban(whom) => self.unban(&whom, now),
             Event::Forgive(whom) => self.forgive(&whom, now),
             Event::Settings(settings) => self.set(settings, now),
@@ -226,6 +230,12 @@ impl Ledger {
     #[must_use]
     pub fn bans_v6(&self) -> usize {
         self.standing.v6
+    }
+
+    /// Prefixes that the kernel holds, of both families, as far as their ends have been handled.
+    #[must_use]
+    pub fn prefixes(&self) -> usize {
+        self.standing.prefixes_v4 + self.standing.prefixes_v6
     }
 
     /// Counters that were dropped for want of room since the ledger was made (AR-IMP-9).

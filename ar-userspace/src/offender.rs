@@ -7,11 +7,11 @@ use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::str::FromStr;
 
-/// One address in canonical form: an IPv4-mapped IPv6 address is its IPv4 address (AR-OFF-4).
+/// One address, or a prefix of many, in canonical form: an IPv4-mapped IPv6 address is its IPv4 address (AR-OFF-4).
 ///
-/// The order is the numeric one, IPv4 before IPv6.
+/// The order is the numeric one, IPv4 before IPv6, a prefix before what it holds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct Offender(IpAddr);
+pub struct Offender(Prefix);
 
 /// The text is not a literal address (AR-OFF-2).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
@@ -22,13 +22,33 @@ impl Offender {
     /// Takes an address that is already one, and makes it canonical.
     #[must_use]
     pub fn new(addr: IpAddr) -> Self {
-        Self(addr.to_canonical())
+        let addr = addr.to_canonical();
+        let len = if addr.is_ipv4() { 32 } else { 128 };
+        Self(Prefix { addr, len })
     }
 
-    /// The canonical address.
+    /// Every address of a prefix at once; of a full length, the one address.
+    #[must_use]
+    pub fn network(prefix: Prefix) -> Self {
+        Self(prefix)
+    }
+
+    /// The canonical address; of a prefix, its first.
     #[must_use]
     pub fn addr(self) -> IpAddr {
+        self.0.addr
+    }
+
+    /// All addresses that are meant.
+    #[must_use]
+    pub fn prefix(self) -> Prefix {
         self.0
+    }
+
+    /// Whether it is one address.
+    #[must_use]
+    pub fn is_host(self) -> bool {
+        self == Self::new(self.0.addr)
     }
 
     /// Why an address of this class must not be banned even without a white list (AR-OFF-5).
@@ -36,7 +56,11 @@ impl Offender {
     /// Only what the address itself tells: the host's own addresses are the guard's to know.
     #[must_use]
     pub fn special(self) -> Option<Special> {
-        let special = match self.0 {
+        if !self.is_host() {
+            let mut classes = Special::networks().into_iter();
+            return classes.find_map(|(class, special)| class.meets(self.0).then_some(special));
+        }
+        let special = match self.0.addr {
             IpAddr::V4(addr) if addr.is_unspecified() => Special::Unspecified,
             IpAddr::V4(addr) if addr.is_loopback() => Special::Loopback,
             IpAddr::V4(addr) if addr.is_multicast() => Special::Multicast,
@@ -61,7 +85,11 @@ impl FromStr for Offender {
 
 impl fmt::Display for Offender {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        fmt::Display::fmt(&self.0, f)
+        if self.is_host() {
+            fmt::Display::fmt(&self.0.addr, f)
+        } else {
+            fmt::Display::fmt(&self.0, f)
+        }
     }
 }
 
@@ -76,6 +104,29 @@ pub enum Special {
     Multicast,
     /// `255.255.255.255`.
     Broadcast,
+}
+
+impl Special {
+    /// The classes as networks.
+    fn networks() -> [(Prefix, Self); 7] {
+        let v4 = |a, b, len| Prefix {
+            addr: Ipv4Addr::new(a, b, b, b).into(),
+            len,
+        };
+        let v6 = |first, last, len| Prefix {
+            addr: Ipv6Addr::new(first, 0, 0, 0, 0, 0, 0, last).into(),
+            len,
+        };
+        [
+            (v4(0, 0, 32), Self::Unspecified),
+            (v4(127, 0, 8), Self::Loopback),
+            (v4(224, 0, 4), Self::Multicast),
+            (v4(255, 255, 32), Self::Broadcast),
+            (v6(0, 0, 128), Self::Unspecified),
+            (v6(0, 1, 128), Self::Loopback),
+            (v6(0xff00, 0, 8), Self::Multicast),
+        ]
+    }
 }
 
 impl fmt::Display for Special {
@@ -124,17 +175,29 @@ impl Prefix {
     /// The network of one address.
     #[must_use]
     pub fn host(offender: Offender) -> Self {
-        let len = if offender.0.is_ipv4() { 32 } else { 128 };
-        Self {
-            addr: offender.0,
-            len,
-        }
+        offender.0
     }
 
-    /// Whether `offender` stands in this network.
+    /// Whether all of `offender` stands in this network.
     #[must_use]
     pub fn covers(self, offender: Offender) -> bool {
-        Self::new(offender.0, self.len).is_some_and(|network| network.addr == self.addr)
+        self.len <= offender.0.len && self.holds(offender.0.addr)
+    }
+
+    /// Whether this network and another have an address in common: one holds the other.
+    #[must_use]
+    pub fn meets(self, other: Self) -> bool {
+        self.covers(Offender(other)) || other.covers(Offender(self))
+    }
+
+    /// The first address.
+    #[must_use]
+    pub fn addr(self) -> IpAddr {
+        self.addr
+    }
+
+    fn holds(self, addr: IpAddr) -> bool {
+        Self::new(addr, self.len).is_some_and(|network| network.addr == self.addr)
     }
 
     /// Length in bits: 0 covers the whole family.
@@ -243,6 +306,28 @@ mod tests {
             "::/129",
         ] {
             assert_eq!(read(text), None, "{text}");
+        }
+    }
+
+    #[test]
+    fn a_prefix_as_an_offender_is_told_apart_from_its_first_address() {
+        let network = |text: &str| Offender::network(text.parse().unwrap());
+        let (all, first) = (network("198.51.100.0/24"), network("198.51.100.0"));
+        assert_eq!(first, "198.51.100.0".parse().unwrap());
+        assert!(first.is_host() && !all.is_host() && all < first);
+        assert_eq!(all.to_string(), "198.51.100.0/24");
+        assert!(all.prefix().covers(first) && !first.prefix().covers(all));
+        assert!(first.prefix().meets(all.prefix()));
+        assert!(!network("198.51.101.0/24").prefix().meets(all.prefix()));
+        for (text, expected) in [
+            ("127.0.0.0/9", Some(Special::Loopback)),
+            ("126.0.0.0/7", Some(Special::Loopback)),
+            ("255.255.255.0/24", Some(Special::Broadcast)),
+            ("128.0.0.0/2", None),
+            ("::/20", Some(Special::Unspecified)),
+            ("2001:db8::/32", None),
+        ] {
+            assert_eq!(network(text).special(), expected, "{text}");
         }
     }
 

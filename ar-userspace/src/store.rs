@@ -4,9 +4,12 @@
 //! work: the daemon hands changes over and goes on. Enforcement never waits for a disk.
 
 mod encoding;
+mod file;
+#[cfg(test)]
+mod power_cut;
 #[cfg(test)]
 mod tests;
-mod transfer;
+pub mod transfer;
 
 use std::collections::BTreeMap;
 use std::ffi::OsStr;
@@ -17,14 +20,14 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
-use anyhow::{Context as _, bail};
+use anyhow::Context as _;
 use redb::{Database, ReadableDatabase as _, ReadableTable as _, Table, TableDefinition};
 use rustix::process::setpriority_process;
 
 use crate::ledger::{Change, Key, Record};
 use crate::source::Position;
 use crate::time::{Clocks, Wall};
-pub use transfer::{Contents, export, import, parse, read};
+use file::StoreFile;
 
 /// A key's bytes to a record's bytes, both as `encoding` has them.
 const RECORDS: TableDefinition<'_, &[u8], &[u8]> = TableDefinition::new("records");
@@ -52,6 +55,9 @@ const NICE: i32 = 5;
 /// Pause after a failed write: a full disk is not to be asked a thousand times a second.
 const RETRY_AFTER: Duration = Duration::from_secs(1);
 
+/// Failed writes from one reminder of them in the log to the next: about a minute.
+const REMIND_EVERY: u64 = 60;
+
 /// An open store. Dropping it writes what still waits.
 #[derive(Debug)]
 pub struct Store {
@@ -74,6 +80,21 @@ struct Waiting {
     /// A transaction is under way.
     writing: bool,
     closing: bool,
+    /// Why nothing can be written at the moment.
+    trouble: Option<Trouble>,
+}
+
+/// Why nothing can be written. Bans go on, and what is not stored is read again after a restart.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Trouble {
+    /// When what could not be written was handed over, as far as is known.
+    pub since: Option<Wall>,
+    /// What the last attempt said.
+    pub cause: String,
+    /// Attempts so far, about one a second.
+    pub attempts: u64,
+    /// Keys that wait to be written.
+    pub waiting: usize,
 }
 
 /// What belongs into one transaction: what the ledger learned from the lines before the position.
@@ -82,6 +103,8 @@ struct Batch {
     changes: BTreeMap<Key, Option<Record<Wall>>>,
     positions: BTreeMap<PathBuf, Position>,
     handled: Vec<u64>,
+    /// When the first of it was handed over.
+    since: Option<Wall>,
 }
 
 /// How far the alerts of a file are done with.
@@ -102,6 +125,7 @@ impl Batch {
 
     /// Adds what came later.
     fn append(&mut self, mut later: Self) {
+        self.since = self.since.or(later.since);
         self.changes.append(&mut later.changes);
         self.positions.append(&mut later.positions);
         self.handled.append(&mut later.handled);
@@ -112,7 +136,7 @@ impl Batch {
 }
 
 /// What a store held when it was opened.
-#[derive(Debug, Default)]
+#[derive(Debug, Default, PartialEq)]
 pub struct Held {
     /// Bans and counters.
     pub records: Vec<Record<Wall>>,
@@ -127,14 +151,16 @@ impl Store {
     ///
     /// # Errors
     ///
-    /// When the file is damaged, another program's, of another version, or in use. It is never overwritten.
+    /// When the file is damaged, empty, another program's, of another version, in use, or cannot be written. It is
+    /// never overwritten.
     pub fn open(state_dir: &Path) -> anyhow::Result<(Self, Held)> {
         fs::create_dir_all(state_dir).with_context(|| {
             format!("cannot make the state directory `{}`", state_dir.display())
         })?;
-        let path = state_dir.join("arfw.redb");
-        let database = Database::create(&path).with_context(|| not_ours(&path))?;
-        let held = prepare(&database, &path).with_context(|| not_ours(&path))?;
+        let path = state_dir.join(file::NAME);
+        let mut file = StoreFile::open(&path)?;
+        let held = read(file.database()?)
+            .with_context(|| format!("cannot read the store `{}`", path.display()))?;
         let shared = Arc::<Shared>::default();
         let writer = std::thread::Builder::new()
             .name("store".to_owned())
@@ -143,7 +169,7 @@ impl Store {
                 move || {
                     // Where there are more threads than processors, packets come before the disk.
                     let _ = setpriority_process(None, NICE);
-                    shared.write(&database);
+                    shared.write(file);
                 }
             })
             .context("cannot start the store's thread")?;
@@ -171,6 +197,7 @@ impl Store {
             .map(|Change { key, record }| (key, record.map(|record| record.on_the_wall(clocks))));
         let mut later = Batch {
             changes: changes.collect(),
+            since: Some(clocks.wall),
             ..Batch::default()
         };
         if let Some(progress) = progress {
@@ -183,6 +210,17 @@ impl Store {
             self.shared.lock().batch.append(later);
             self.shared.changed.notify_one();
         }
+    }
+
+    /// Why nothing can be written at the moment; `None` when all is well.
+    #[must_use]
+    pub fn trouble(&self) -> Option<Trouble> {
+        let waiting = self.shared.lock();
+        let trouble = waiting.trouble.clone()?;
+        Some(Trouble {
+            waiting: waiting.batch.changes.len(),
+            ..trouble
+        })
     }
 
     /// Waits until all that was handed over is on the disk, for `limit` at most, and says whether it is.
@@ -218,8 +256,7 @@ impl Shared {
     }
 
     /// Writes until the store closes. While one transaction is being written, changes gather for the next.
-    fn write(&self, database: &Database) {
-        let mut failing = false;
+    fn write(&self, mut file: StoreFile) {
         loop {
             let mut waiting = self.lock();
             while waiting.batch.is_empty() && !waiting.closing {
@@ -232,21 +269,26 @@ impl Shared {
             let closing = waiting.closing;
             waiting.writing = true;
             drop(waiting);
-            match commit(database, &batch) {
-                Ok(()) if failing => {
-                    failing = false;
-                    tracing::info!("the store can be written again, and nothing is missing in it");
+            let written = file
+                .database()
+                .and_then(|database| commit(database, &batch));
+            match written {
+                Ok(()) => {
+                    if self.lock().trouble.take().is_some() {
+                        tracing::warn!(
+                            "the store can be written again, and nothing is missing in it"
+                        );
+                    }
                 }
-                Ok(()) => {}
                 Err(error) if closing => {
-                    tracing::error!(records = batch.changes.len(), "not stored: {error:#}");
+                    tracing::error!(
+                        records = batch.changes.len(),
+                        "not stored, and read again after the next start: {error:#}"
+                    );
                 }
                 Err(error) => {
-                    if !failing {
-                        tracing::error!("the store cannot be written, bans go on: {error:#}");
-                    }
-                    failing = true;
-                    self.give_back(batch);
+                    file.failed();
+                    self.give_back(batch, &error);
                 }
             }
             self.lock().writing = false;
@@ -258,9 +300,25 @@ impl Shared {
     }
 
     /// Puts back what could not be written, before what came later, and pauses.
-    fn give_back(&self, mut batch: Batch) {
+    fn give_back(&self, mut batch: Batch, error: &anyhow::Error) {
         let mut waiting = self.lock();
+        let trouble = waiting.trouble.take();
+        let attempts = trouble.as_ref().map_or(0, |trouble| trouble.attempts);
+        let since = trouble.map_or(batch.since, |trouble| trouble.since);
         batch.append(std::mem::take(&mut waiting.batch));
+        if attempts.is_multiple_of(REMIND_EVERY) {
+            tracing::error!(
+                waiting = batch.changes.len(),
+                "THE STORE CANNOT BE WRITTEN. Bans go on; what happens now is not remembered by a restart, which \
+                 reads these alerts again: {error:#}"
+            );
+        }
+        waiting.trouble = Some(Trouble {
+            since,
+            cause: format!("{error:#}"),
+            attempts: attempts + 1,
+            waiting: 0,
+        });
         waiting.batch = batch;
         let pause = self
             .changed
@@ -269,24 +327,7 @@ impl Shared {
     }
 }
 
-fn prepare(database: &Database, path: &Path) -> anyhow::Result<Held> {
-    let transaction = database.begin_write()?;
-    {
-        let mut about = transaction.open_table(ABOUT)?;
-        let version = about.get("version")?.map(|version| version.value());
-        match version {
-            None => drop(about.insert("version", VERSION)?),
-            Some(VERSION) => {}
-            Some(version) => bail!(
-                "the store `{}` is of version {version}, and this program reads version {VERSION}",
-                path.display()
-            ),
-        }
-        transaction.open_table(RECORDS)?;
-        transaction.open_table(POSITIONS)?;
-        transaction.open_table(HANDLED)?;
-    }
-    transaction.commit()?;
+fn read(database: &Database) -> anyhow::Result<Held> {
     let transaction = database.begin_read()?;
     let mut held = Held::default();
     for entry in transaction.open_table(RECORDS)?.iter()? {
@@ -344,12 +385,4 @@ fn add_handled(mut table: Table<'_, u64, &[u8]>, handled: &[u64]) -> anyhow::Res
         table.pop_first()?;
     }
     Ok(())
-}
-
-fn not_ours(path: &Path) -> String {
-    let path: PathBuf = path.to_owned();
-    format!(
-        "cannot use the store `{}`; it is left as it is, and a new one is made when it is moved away",
-        path.display()
-    )
 }

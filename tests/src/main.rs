@@ -10,4 +10,5 @@ mod operate;
 mod outages;
 mod packets;
 mod replay;
+mod store;
 mod verdict;

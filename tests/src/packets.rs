@@ -2,6 +2,7 @@
 
 mod forwarded;
 mod operate;
+mod prefixes;
 
 use std::net::IpAddr;
 use std::time::Duration;

@@ -319,6 +319,7 @@ fn holder(executable: &str, key: &Key) -> view::Holder {
         executable: executable.to_owned(),
         offences: key.offences,
         response: Some(key.section),
+        by_hand: None,
         alert_id: key.alert.clone(),
     }
 }

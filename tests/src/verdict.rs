@@ -5,6 +5,7 @@
 
 mod counters;
 mod model;
+mod prefixes;
 mod time;
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};

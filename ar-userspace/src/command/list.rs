@@ -59,7 +59,7 @@ fn render(bans: &[view::Ban]) -> String {
             output::duration(Duration::try_from_secs_f64(seconds).unwrap_or(Duration::MAX))
         });
         let offences = ban.by.iter().map(|by| by.offences).max();
-        let by: Vec<&str> = ban.by.iter().map(|by| by.executable.as_str()).collect();
+        let by: Vec<String> = ban.by.iter().map(holder).collect();
         table.add_row([
             ban.address.clone(),
             left,
@@ -84,6 +84,16 @@ fn render(bans: &[view::Ban]) -> String {
     lines.concat()
 }
 
+/// Who holds a ban; for one by hand, also why.
+fn holder(by: &view::Holder) -> String {
+    match &by.by_hand {
+        Some(hand) if !hand.reason.is_empty() => {
+            format!("{} ({})", by.executable, hand.reason.escape_debug())
+        }
+        _ => by.executable.clone(),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -104,6 +114,7 @@ mod tests {
                     offences: 2,
                     response: Some(0),
                     alert_id: None,
+                    by_hand: None,
                 })
                 .collect(),
         }

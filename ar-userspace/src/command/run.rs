@@ -42,6 +42,10 @@ pub(super) fn run(arguments: &RunArguments) -> anyhow::Result<Exit> {
         responses_log: arguments.runs.responses_log.clone(),
         log_programs: arguments.runs.log_programs(),
         surroundings,
+        widest: daemon::Widest {
+            v4: arguments.widest_v4,
+            v6: arguments.widest_v6,
+        },
     };
     on_runtime(daemon::run(settings, source(arguments), || {
         enforcer(arguments)

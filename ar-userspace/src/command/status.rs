@@ -79,6 +79,17 @@ fn render(status: &view::Status) -> String {
             output::count(counts.left_out),
         ),
     );
+    if let Some(trouble) = &status.store.trouble {
+        line(
+            "STORE",
+            format!(
+                "CANNOT BE WRITTEN since {}, {} keys wait: {}",
+                trouble.since.as_deref().unwrap_or("the start"),
+                output::count(trouble.waiting as u64),
+                trouble.cause
+            ),
+        );
+    }
     line("enforcer", status.enforcer.clone());
     for interface in &status.interfaces {
         let why = match interface.why.as_str() {
@@ -136,6 +147,7 @@ mod tests {
                 room_v4: 131_072,
                 room_v6: 131_072,
             },
+            store: view::Store::default(),
             enforcer: "xdp".to_owned(),
             interfaces: vec![view::Interface {
                 name: "eth0".to_owned(),

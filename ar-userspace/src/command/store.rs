@@ -10,7 +10,7 @@ use serde::Serialize;
 
 use super::{Exit, output};
 use crate::diagnostic::visible;
-use crate::store::{Contents, export, import, parse, read};
+use crate::store::transfer::{Contents, export, import, parse, read};
 use crate::time::Expiry;
 
 #[derive(Debug, Args)]

@@ -110,7 +110,9 @@ impl WhiteList {
     }
 
     fn network_of(&self, offender: Offender) -> Option<usize> {
-        self.lengths.iter().find_map(|&len| {
+        let lengths = self.lengths.iter();
+        let mut lengths = lengths.take_while(|&&len| len <= offender.prefix().bits());
+        lengths.find_map(|&len| {
             let network = Prefix::new(offender.addr(), len)?;
             self.networks.get(&network).copied()
         })

@@ -27,7 +27,10 @@ use tokio::sync::{Semaphore, mpsc, oneshot};
 use tokio::time::{sleep, timeout};
 
 use super::problem::Problem;
-use super::{Asker, BANS, FORGIVE, MAX_BODY, RELOAD, Request, STATUS, STOP, UNBAN, address, view};
+use super::{
+    Asker, BAN, BANS, FORGIVE, MAX_BODY, MAX_REASON, Order, RELOAD, Request, STATUS, STOP, UNBAN,
+    address, network, view,
+};
 use crate::ledger::Whom;
 use crate::offender::Offender;
 
@@ -74,6 +77,7 @@ fn router(requests: mpsc::Sender<Request>) -> Router {
         )
         .route(BANS, get(|State(requests)| ask(requests, Request::Bans)))
         .route(RELOAD, post(reload))
+        .route(BAN, post(ban))
         .route(UNBAN, post(unban))
         .route(FORGIVE, post(forgive))
         .route(STOP, post(stop))
@@ -142,13 +146,41 @@ async fn reload(
     }
 }
 
+async fn ban(
+    State(requests): State<mpsc::Sender<Request>>,
+    Extension(asker): Extension<Asker>,
+    body: Body<view::BanOrder>,
+) -> Result<Response, Problem> {
+    let Json(order) = body?;
+    let wrong = |why: &str| Problem::new(StatusCode::UNPROCESSABLE_ENTITY, why.to_owned());
+    let lasts = match (order.seconds, order.permanent) {
+        (None, true) => None,
+        (Some(seconds), false) => Duration::try_from_secs_f64(seconds)
+            .ok()
+            .filter(|lasts| !lasts.is_zero())
+            .map(Some)
+            .ok_or_else(|| wrong("expected `seconds` above 0"))?,
+        _ => return Err(wrong("expected either `seconds` or `permanent`")),
+    };
+    if order.reason.len() > MAX_REASON {
+        return Err(wrong("expected a `reason` of at most 256 bytes"));
+    }
+    let order = Order {
+        offenders: offenders(&order.addresses, network)?,
+        lasts,
+        reason: order.reason,
+        force: order.force,
+    };
+    Ok(ask(requests, move |reply| Request::Ban(asker, order, reply)).await)
+}
+
 async fn unban(
     State(requests): State<mpsc::Sender<Request>>,
     Extension(asker): Extension<Asker>,
     body: Body<view::Addresses>,
 ) -> Result<Response, Problem> {
     let Json(order) = body?;
-    let offenders = offenders(&order.addresses)?;
+    let offenders = offenders(&order.addresses, network)?;
     Ok(ask(requests, move |reply| {
         Request::Unban(asker, offenders, reply)
     })
@@ -164,7 +196,7 @@ async fn forgive(
     let whom = match order {
         view::Forgive::All => vec![Whom::Everyone],
         view::Forgive::Addresses(addresses) => {
-            let offenders = offenders(&addresses)?.into_iter();
+            let offenders = offenders(&addresses, address)?.into_iter();
             offenders.map(Whom::Offender).collect()
         }
     };
@@ -180,10 +212,13 @@ async fn stop(
 }
 
 /// Each address once, in the order given.
-fn offenders(texts: &[String]) -> Result<Vec<Offender>, Problem> {
+fn offenders(
+    texts: &[String],
+    read: impl Fn(&str) -> Result<Offender, String>,
+) -> Result<Vec<Offender>, Problem> {
     let wrong = |why| Problem::new(StatusCode::UNPROCESSABLE_ENTITY, why);
-    let read: Result<Vec<_>, _> = texts.iter().map(|text| address(text)).collect();
-    let mut offenders = read.map_err(wrong)?;
+    let found: Result<Vec<_>, _> = texts.iter().map(|text| read(text)).collect();
+    let mut offenders = found.map_err(wrong)?;
     if offenders.is_empty() {
         return Err(wrong("expected at least one address".to_owned()));
     }

@@ -38,6 +38,63 @@ pub struct Holder {
     pub response: Option<usize>,
     /// The alert's own identifier; `null` when it had none.
     pub alert_id: Option<String>,
+    /// Who made it by hand; left out for other bans.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub by_hand: Option<ByHand>,
+}
+
+/// Who made a ban by hand.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ByHand {
+    /// The user.
+    pub uid: u32,
+    /// The process; `null` when it could not be seen.
+    pub pid: Option<i32>,
+    /// In the operator's words; may be empty.
+    pub reason: String,
+}
+
+/// A ban by hand. Either `seconds` or `permanent` has to be there.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct BanOrder {
+    /// Addresses and networks in any spelling.
+    pub addresses: Vec<String>,
+    /// How long it lasts.
+    #[serde(default)]
+    pub seconds: Option<f64>,
+    /// Whether it does not end.
+    #[serde(default)]
+    pub permanent: bool,
+    /// Why, up to 256 bytes.
+    #[serde(default)]
+    pub reason: String,
+    /// Also a network that holds protected addresses, which stay free.
+    #[serde(default)]
+    pub force: bool,
+}
+
+/// What became of a ban by hand.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Banned {
+    /// The address or network in canonical form.
+    pub address: String,
+    /// How it stands.
+    pub state: BanState,
+    /// Why it was refused, and what to do; `null` when it was not.
+    pub cause: Option<String>,
+}
+
+/// How a ban by hand stands.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum BanState {
+    /// It is made.
+    Banned,
+    /// There was one by hand already, which has the new end.
+    Moved,
+    /// It is not made.
+    Refused,
 }
 
 /// What a stop shall leave.
@@ -207,12 +264,35 @@ pub struct Status {
     pub counts: Counts,
     /// Addresses that are banned.
     pub active: Active,
+    /// How the store stands.
+    #[serde(default)]
+    pub store: Store,
     /// The enforcer: `xdp`, `dry-run`.
     pub enforcer: String,
     /// Interfaces and how they are covered.
     pub interfaces: Vec<Interface>,
     /// Packets by what the kernel program found out about them.
     pub packets: Vec<Total>,
+}
+
+/// How the store stands.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct Store {
+    /// Why nothing can be written at the moment; `null` when all is well.
+    pub trouble: Option<StoreTrouble>,
+}
+
+/// Why nothing can be written. Bans go on, and what is not stored is read again after a restart.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct StoreTrouble {
+    /// Wall time of the first change that could not be written.
+    pub since: Option<String>,
+    /// What the last attempt said.
+    pub cause: String,
+    /// Attempts so far.
+    pub attempts: u64,
+    /// Keys that wait to be written.
+    pub waiting: usize,
 }
 
 /// What became of the alerts since the start.

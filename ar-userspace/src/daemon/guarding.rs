@@ -6,7 +6,7 @@ use super::Daemon;
 use crate::alert::Alert;
 use crate::clock;
 use crate::ledger::{self, Ruling, Whom};
-use crate::offender::Offender;
+use crate::offender::{Offender, Prefix};
 use crate::policy::{Decision, Guard, Reason, Refusal};
 use crate::surroundings::Found;
 use crate::time::Moment;
@@ -36,7 +36,7 @@ impl Daemon {
     }
 
     /// Looks who is logged in, unless this was done a moment ago; whether the guard changed.
-    fn look_at_sessions(&mut self) -> bool {
+    pub(super) fn look_at_sessions(&mut self) -> bool {
         if !self.settings.surroundings.ssh_sessions || !self.sessions.refresh() {
             return false;
         }
@@ -86,6 +86,7 @@ impl Daemon {
     fn release_protected_by(&mut self, guard: Guard) {
         let now = clock::now();
         let older = std::mem::replace(&mut self.guard, guard);
+        self.allow_protected();
         for offender in self.caught_beyond(&older, now) {
             let unban = ledger::Event::Unban(Whom::Offender(offender));
             if let Some(reason) = self.guard.reason(offender)
@@ -93,6 +94,17 @@ impl Daemon {
             {
                 self.journal.released(offender, &reason);
             }
+        }
+    }
+
+    /// Has bans of prefixes leave alone what the guard and the white list protect. A pattern of the white list
+    /// names no network, so it protects from no prefix.
+    pub(super) fn allow_protected(&mut self) {
+        let white_list = self.settings.config.white_list.networks();
+        let networks: Vec<Prefix> = self.guard.protected().chain(white_list).collect();
+        if let Err(error) = self.enforcer.allow(&networks) {
+            self.counts.failed += 1;
+            self.journal.not_allowed(&error);
         }
     }
 

@@ -24,6 +24,11 @@ impl Daemon {
                 self.journal.asked("reload", asker);
                 reply_with(reply, Ok(self.reload()));
             }
+            Request::Ban(asker, order, reply) => {
+                self.journal.asked("ban", asker);
+                let banned = self.ban_by_hand(asker, &order);
+                reply_with(reply, Ok(banned));
+            }
             Request::Unban(asker, offenders, reply) => {
                 self.journal.asked("unban", asker);
                 let unbanned = self.release(&offenders, clock::now());
@@ -114,7 +119,7 @@ impl Daemon {
     }
 
     /// Stores what changed before anybody is told of it, unless the disk is slow or full.
-    fn store_now(&mut self) {
+    pub(super) fn store_now(&mut self) {
         self.settle();
         if !self.store.wait(STORED_WITHIN) {
             self.journal.not_stored();

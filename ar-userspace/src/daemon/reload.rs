@@ -82,6 +82,7 @@ impl Daemon {
             ..self.ledger.settings().clone()
         };
         self.settings.config = config;
+        self.allow_protected();
         self.ledger
             .apply(ledger::Event::Settings(ledger_settings), now);
         self.journal.reloaded(&self.settings, &changes);

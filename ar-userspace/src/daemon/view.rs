@@ -13,7 +13,7 @@ use crate::control::view;
 use crate::enforcer::{Counters, Enforced};
 use crate::ledger::{Record, Standing};
 use crate::offender::Offender;
-use crate::time::{Clocks, Expiry, Moment};
+use crate::time::{Clocks, Expiry, Moment, Wall};
 
 /// A ban as the enforcer holds it; by whom is the ledger's to add.
 #[must_use]
@@ -39,7 +39,11 @@ pub fn enforced_ban(enforced: &Enforced, clocks: Clocks) -> view::Ban {
 
 /// A wall time that does not fit stops at the ends of what 64 bits of nanoseconds hold.
 fn rfc3339(moment: Moment, clocks: Clocks) -> String {
-    let since_1970_ns = clocks.wall_at(moment).as_nanos().max(0).unsigned_abs();
+    written(clocks.wall_at(moment))
+}
+
+fn written(wall: Wall) -> String {
+    let since_1970_ns = wall.as_nanos().max(0).unsigned_abs();
     let time: SystemTime = UNIX_EPOCH + Duration::from_nanos(since_1970_ns);
     humantime::format_rfc3339_seconds(time).to_string()
 }
@@ -87,6 +91,14 @@ impl Daemon {
                 room_v4: self.limits.bans_v4,
                 room_v6: self.limits.bans_v6,
             },
+            store: view::Store {
+                trouble: self.store.trouble().map(|trouble| view::StoreTrouble {
+                    since: trouble.since.map(written),
+                    cause: trouble.cause,
+                    attempts: trouble.attempts,
+                    waiting: trouble.waiting,
+                }),
+            },
             enforcer: self.enforcer.name().to_owned(),
             interfaces: condition
                 .places
@@ -131,7 +143,12 @@ fn holder(record: Record) -> Option<view::Holder> {
     Some(view::Holder {
         executable: record.key.executable.name().to_owned(),
         offences: record.offences,
-        response: (!ban.adopted).then_some(ban.response as usize),
+        by_hand: ban.by_hand.as_deref().map(|by| view::ByHand {
+            uid: by.uid,
+            pid: by.pid,
+            reason: by.reason.to_string(),
+        }),
+        response: (!ban.adopted && ban.by_hand.is_none()).then_some(ban.response as usize),
         alert_id: (!ban.alert_id.is_empty()).then(|| ban.alert_id.to_string()),
     })
 }

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use super::{Condition, Counters, Enforced, Enforcer, Failure, Hold, Leave, Place};
 use crate::ledger::Standing;
-use crate::offender::Offender;
+use crate::offender::{Offender, Prefix};
 use crate::time::KernelClock;
 
 /// An enforcer without consequences.
@@ -26,6 +26,10 @@ impl Enforcer for DryRun {
             };
         }
         Vec::new()
+    }
+
+    fn allow(&mut self, _networks: &[Prefix]) -> anyhow::Result<()> {
+        Ok(())
     }
 
     fn enforced(&self, _clock: KernelClock) -> anyhow::Result<Vec<Enforced>> {

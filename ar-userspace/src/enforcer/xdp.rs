@@ -4,8 +4,10 @@
 //! pinned. This is the one place that knows aya and the map ABI.
 
 mod bpffs;
+mod front;
 mod interface;
 mod links;
+mod prefixes;
 mod table;
 
 use std::net::IpAddr;
@@ -18,10 +20,13 @@ use aya::programs::Xdp as Program;
 use aya::{Ebpf, EbpfLoader};
 
 use super::{Condition, Counters, Enforced, Enforcer, Failure, Hold, Leave, Place};
+use crate::ledger::Standing;
+use crate::offender::{Offender, Prefix};
 use crate::time::KernelClock;
-pub use ar_ebpf::DEFAULT_MAX_BANS;
+pub use ar_ebpf::{DEFAULT_MAX_BANS, MAX_PREFIXES};
 pub use interface::{Interface, all as interfaces};
 pub use links::Mode;
+use prefixes::Prefixes;
 use table::Table;
 
 /// The kernel program, as `cargo xtask build` made it; empty when this binary was built without it.
@@ -57,6 +62,7 @@ struct State {
     v4: Table<AddrV4>,
     v6: Table<AddrV6>,
     stats: PerCpuArray<MapData, Total>,
+    settings: Array<MapData, u32>,
 }
 
 impl Xdp {
@@ -87,17 +93,27 @@ impl Xdp {
         let mut abi = Array::<_, u32>::try_from(take(&mut kernel, map::ABI)?)?;
         abi.set(0, ABI_VERSION, 0)
             .context("cannot write the version of the maps")?;
-        let state = State {
+        let mut state = State {
             v4: Table::adopt(
                 take(&mut kernel, map::BANS_V4)?,
                 take(&mut kernel, map::FRONT_V4)?,
+                Prefixes::adopt(
+                    take(&mut kernel, map::PREFIXES_V4)?,
+                    take(&mut kernel, map::ALLOW_V4)?,
+                )?,
             )?,
             v6: Table::adopt(
                 take(&mut kernel, map::BANS_V6)?,
                 take(&mut kernel, map::FRONT_V6)?,
+                Prefixes::adopt(
+                    take(&mut kernel, map::PREFIXES_V6)?,
+                    take(&mut kernel, map::ALLOW_V6)?,
+                )?,
             )?,
             stats: PerCpuArray::try_from(take(&mut kernel, map::STATS)?)?,
+            settings: Array::try_from(take(&mut kernel, map::SETTINGS)?)?,
         };
+        state.write_settings()?;
         let program = load_program(&mut kernel)?;
         let places = links::cover(
             program,
@@ -131,25 +147,9 @@ impl Enforcer for Xdp {
     }
 
     fn hold(&mut self, wanted: &[Hold], clock: KernelClock) -> Vec<Failure> {
-        let State { v4, v6, .. } = &mut self.state;
         let mut failures = Vec::new();
         for (place, Hold { offender, standing }) in wanted.iter().enumerate() {
-            let result = match offender.addr() {
-                IpAddr::V4(addr) => v4.hold(
-                    AddrV4 {
-                        octets: addr.octets(),
-                    },
-                    *standing,
-                    clock,
-                ),
-                IpAddr::V6(addr) => v6.hold(
-                    AddrV6 {
-                        octets: addr.octets(),
-                    },
-                    *standing,
-                    clock,
-                ),
-            };
+            let result = self.state.hold(*offender, *standing, clock);
             if let Err(error) = result {
                 failures.push(Failure {
                     place,
@@ -158,6 +158,12 @@ impl Enforcer for Xdp {
             }
         }
         failures
+    }
+
+    fn allow(&mut self, networks: &[Prefix]) -> anyhow::Result<()> {
+        self.state.v4.allow(networks)?;
+        self.state.v6.allow(networks)?;
+        self.state.write_settings()
     }
 
     fn enforced(&self, clock: KernelClock) -> anyhow::Result<Vec<Enforced>> {
@@ -180,6 +186,41 @@ impl Enforcer for Xdp {
 }
 
 impl State {
+    fn hold(
+        &mut self,
+        offender: Offender,
+        standing: Option<Standing>,
+        clock: KernelClock,
+    ) -> anyhow::Result<()> {
+        match offender.addr() {
+            _ if !offender.is_host() => {
+                let prefix = offender.prefix();
+                let held = if offender.addr().is_ipv4() {
+                    self.v4.hold_prefix(prefix, standing, clock)
+                } else {
+                    self.v6.hold_prefix(prefix, standing, clock)
+                };
+                held.and(self.write_settings())
+            }
+            IpAddr::V4(addr) => {
+                let octets = addr.octets();
+                self.v4.hold(AddrV4 { octets }, standing, clock)
+            }
+            IpAddr::V6(addr) => {
+                let octets = addr.octets();
+                self.v6.hold(AddrV6 { octets }, standing, clock)
+            }
+        }
+    }
+
+    /// Tells the program for what it has to look.
+    fn write_settings(&mut self) -> anyhow::Result<()> {
+        let settings = self.v4.settings() | self.v6.settings();
+        self.settings
+            .set(0, settings, 0)
+            .context("cannot write the settings of the program")
+    }
+
     fn enforced(&self, clock: KernelClock) -> anyhow::Result<Vec<Enforced>> {
         let mut enforced = self.v4.enforced(clock)?;
         enforced.append(&mut self.v6.enforced(clock)?);
@@ -218,6 +259,14 @@ pub fn inspect(pin_dir: &Path, clock: KernelClock) -> anyhow::Result<Option<Vec<
     let mut enforced = table::read::<AddrV4>(Map::HashMap(open(map::BANS_V4)?), clock)?;
     enforced.append(&mut table::read::<AddrV6>(
         Map::HashMap(open(map::BANS_V6)?),
+        clock,
+    )?);
+    enforced.append(&mut prefixes::read::<AddrV4>(
+        Map::LpmTrie(open(map::PREFIXES_V4)?),
+        clock,
+    )?);
+    enforced.append(&mut prefixes::read::<AddrV6>(
+        Map::LpmTrie(open(map::PREFIXES_V6)?),
         clock,
     )?);
     Ok(Some(enforced))
@@ -302,5 +351,6 @@ fn outcome_name(outcome: Outcome) -> &'static str {
         Outcome::NotIp => "not ip",
         Outcome::Truncated => "truncated",
         Outcome::Malformed => "malformed",
+        Outcome::Allowed => "allowed",
     }
 }

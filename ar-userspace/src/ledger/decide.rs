@@ -7,7 +7,8 @@ use std::time::Duration;
 
 use super::slot::{Cause, Place, Slot};
 use super::{
-    Action, Adoption, AlertId, Effect, Key, Ledger, Limit, OnStop, Ruling, Rung, Settings, Whom,
+    Action, Adoption, AlertId, Effect, HandBan, Key, Ledger, Limit, OnStop, Ruling, Rung, Settings,
+    Whom,
 };
 use crate::config::Enforcement;
 use crate::offender::Offender;
@@ -45,6 +46,7 @@ impl Ledger {
                 response: u32::try_from(offence.response).unwrap_or(u32::MAX),
                 rule_id: offence.rule_id,
                 alert_id: AlertId::new(offence.alert_id.as_deref().unwrap_or_default()),
+                by_hand: None,
             },
         };
         match place.and_then(|place| Some((place, self.table[place].until()?))) {
@@ -252,6 +254,51 @@ impl Ledger {
             now,
         );
         Ruling::Done { changed: 1 }
+    }
+
+    /// Bans without an offence. The operator's end replaces that of an earlier ban of the key.
+    pub(super) fn ban_by_hand(&mut self, ban: HandBan, now: Moment) -> Ruling {
+        let HandBan { key, until, by } = ban;
+        let offender = key.offender;
+        self.settle(offender, now);
+        if until.is_over(now) {
+            return Ruling::Done { changed: 0 };
+        }
+        let cause = Cause {
+            by_hand: Some(Box::new(by)),
+            ..Cause::default()
+        };
+        let place = self.table.find(&key);
+        let running = place.and_then(|place| Some((place, self.table[place].until()?)));
+        let before = self.standing_of(offender);
+        if let Some((place, from)) = running {
+            let enforcement = self.table[place].enforcement;
+            self.change(place, |slot| {
+                slot.set_until(until);
+                slot.explain(cause, false);
+            });
+            let action = Action::Move { from, until };
+            self.emit(offender, before, [(key, enforcement, action)], now);
+            return Ruling::Moved {
+                from,
+                until,
+                rung: None,
+            };
+        }
+        if let Some(limit) = self.full(offender, Enforcement::Kernel, now) {
+            return Ruling::Refused { limit, rung: None };
+        }
+        let Some(place) = place.or_else(|| self.remember(&key, now)) else {
+            let limit = Limit::Remembered;
+            return Ruling::Refused { limit, rung: None };
+        };
+        self.change(place, |slot| {
+            slot.ban(now, until, Enforcement::Kernel);
+            slot.explain(cause, false);
+        });
+        let action = Action::Ban { until };
+        self.emit(offender, before, [(key, Enforcement::Kernel, action)], now);
+        Ruling::Banned { until, rung: None }
     }
 
     pub(super) fn unban(&mut self, whom: &Whom, now: Moment) -> Ruling {

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::{Effect, Key};
+use super::{ByHand, Effect, Key};
 use crate::config::Executable;
 use crate::offender::Offender;
 use crate::policy::Offence;
@@ -32,6 +32,8 @@ pub struct Limits {
     pub bans_v4: usize,
     /// The same for IPv6.
     pub bans_v6: usize,
+    /// Prefixes of one family that the kernel holds at once.
+    pub prefixes: usize,
     /// Keys that are remembered at once, banned or only counted.
     pub remembered: usize,
 }
@@ -41,6 +43,7 @@ impl Default for Limits {
         Self {
             bans_v4: 131_072,
             bans_v6: 131_072,
+            prefixes: 131_072,
             remembered: 1_000_000,
         }
     }
@@ -61,6 +64,8 @@ pub enum Event {
     Failed(Effect),
     /// The kernel holds a ban that the ledger does not know.
     Adopt(Adoption),
+    /// Somebody bans by hand. It counts as no offence.
+    Ban(HandBan),
     /// Somebody ends bans by hand. Counters stay.
     Unban(Whom),
     /// Somebody clears counters (AR-TIME-8). Bans stay.
@@ -82,6 +87,17 @@ pub struct Adoption {
     pub until: Expiry,
     /// The rule that the kernel keeps with it; 0 when there is none.
     pub rule_id: u32,
+}
+
+/// A ban that an operator asks for, or whoever else decides it without an alert.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct HandBan {
+    /// Whose it shall be: an address or a prefix, and the name under which it is made.
+    pub key: Key,
+    /// Its end: that of a ban of this key that runs already is replaced, whichever is later.
+    pub until: Expiry,
+    /// Who asks, and why.
+    pub by: ByHand,
 }
 
 /// Whose bans or counters an operator means.

@@ -40,6 +40,19 @@ pub struct Ban<T = Moment> {
     pub alert_id: AlertId,
     /// Found in the kernel, where nobody remembered having made it.
     pub adopted: bool,
+    /// Who asked for it; `None` for a ban that an alert led to.
+    pub by_hand: Option<Box<ByHand>>,
+}
+
+/// Who made a ban by hand, and why.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ByHand {
+    /// The user.
+    pub uid: u32,
+    /// The process; `None` when it could not be seen.
+    pub pid: Option<i32>,
+    /// In the operator's words; may be empty.
+    pub reason: Box<str>,
 }
 
 /// One key of which a store has to write something.
@@ -75,6 +88,7 @@ impl<T> Record<T> {
                 rule_id: ban.rule_id,
                 alert_id: ban.alert_id,
                 adopted: ban.adopted,
+                by_hand: ban.by_hand,
             }),
         }
     }

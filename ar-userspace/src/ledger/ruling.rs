@@ -66,6 +66,8 @@ pub enum Limit {
     BansV4,
     /// As many IPv6 offenders are banned as the kernel may hold.
     BansV6,
+    /// As many prefixes of the family are banned as the kernel may hold.
+    Prefixes,
     /// As many keys are remembered as may be, and each of them is banned.
     Remembered,
 }
@@ -75,6 +77,7 @@ impl fmt::Display for Limit {
         f.write_str(match self {
             Self::BansV4 => "the limit of IPv4 bans is reached",
             Self::BansV6 => "the limit of IPv6 bans is reached",
+            Self::Prefixes => "the limit of banned prefixes is reached",
             Self::Remembered => "the limit of remembered keys is reached and all are banned",
         })
     }

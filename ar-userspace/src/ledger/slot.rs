@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 use std::num::NonZeroU32;
 use std::ops::{Index, IndexMut};
 
-use super::{AlertId, Ban, Key, Record};
+use super::{AlertId, Ban, ByHand, Key, Record};
 use crate::config::{Enforcement, Executable};
 use crate::offender::Offender;
 use crate::time::{Expiry, Moment};
@@ -37,6 +37,8 @@ pub(super) struct Cause {
     pub(super) rule_id: u32,
     /// The alert; empty when it has none.
     pub(super) alert_id: AlertId,
+    /// The operator, when there is no alert.
+    pub(super) by_hand: Option<Box<ByHand>>,
 }
 
 /// What is remembered of one key.
@@ -49,6 +51,7 @@ pub(super) struct Slot {
     /// The latest offence that counts; `MIN` without one.
     pub(super) last_offence: Moment,
     alert_id: AlertId,
+    by_hand: Option<Box<ByHand>>,
     /// Offences that count.
     pub(super) offences: u32,
     /// The rule that set the end.
@@ -75,7 +78,7 @@ enum Hold {
     Permanent,
 }
 
-const _: () = assert!(size_of::<Slot>() == 88);
+const _: () = assert!(size_of::<Slot>() == 96);
 
 impl Slot {
     fn new(offender: Offender, name: u32) -> Self {
@@ -84,6 +87,7 @@ impl Slot {
             since: Moment::MIN,
             last_offence: Moment::MIN,
             alert_id: AlertId::default(),
+            by_hand: None,
             offences: 0,
             rule_id: 0,
             response: 0,
@@ -134,6 +138,7 @@ impl Slot {
         self.response = cause.response;
         self.rule_id = cause.rule_id;
         self.alert_id = cause.alert_id;
+        self.by_hand = cause.by_hand;
         self.adopted = adopted;
     }
 
@@ -149,6 +154,7 @@ impl Slot {
     pub(super) fn free(&mut self, now: Moment) {
         // Gives back the memory of a long identifier.
         self.alert_id = AlertId::default();
+        self.by_hand = None;
         self.hold = Hold::Free;
         self.end = self.end.min(now);
     }
@@ -166,6 +172,7 @@ impl Slot {
                 response: ban.response,
                 rule_id: ban.rule_id,
                 alert_id: ban.alert_id,
+                by_hand: ban.by_hand,
             };
             self.explain(cause, ban.adopted);
         }
@@ -187,6 +194,7 @@ impl Slot {
                 rule_id: self.rule_id,
                 alert_id: self.alert_id.clone(),
                 adopted: self.adopted,
+                by_hand: self.by_hand.clone(),
             }),
         }
     }

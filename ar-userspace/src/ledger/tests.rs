@@ -13,6 +13,7 @@ use crate::time::{Clocks, Wall};
 
 mod bounds;
 mod failures;
+mod hand;
 mod model;
 mod order;
 mod properties;

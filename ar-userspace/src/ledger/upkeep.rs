@@ -87,19 +87,13 @@ impl Ledger {
             return None;
         }
         loop {
-            let (bans, most, limit) = if offender.addr().is_ipv4() {
-                (
-                    self.standing.v4,
-                    self.settings.limits.bans_v4,
-                    Limit::BansV4,
-                )
-            } else {
-                (
-                    self.standing.v6,
-                    self.settings.limits.bans_v6,
-                    Limit::BansV6,
-                )
+            let limits = &self.settings.limits;
+            let (most, limit) = match (offender.is_host(), offender.addr().is_ipv4()) {
+                (true, true) => (limits.bans_v4, Limit::BansV4),
+                (true, false) => (limits.bans_v6, Limit::BansV6),
+                (false, _) => (limits.prefixes, Limit::Prefixes),
             };
+            let bans = *self.standing.of(offender);
             if bans < most {
                 return None;
             }

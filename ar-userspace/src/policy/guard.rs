@@ -70,6 +70,13 @@ impl Guard {
             })
     }
 
+    /// All that this guard protects, as networks.
+    pub fn protected(&self) -> impl Iterator<Item = Prefix> {
+        let hosts = self.hosts.keys().chain(self.sessions.keys());
+        let networks = self.networks.iter().map(|(network, _)| *network);
+        hosts.map(|host| host.prefix()).chain(networks)
+    }
+
     /// Whom this guard protects by name, sessions apart.
     pub fn hosts(&self) -> impl Iterator<Item = Offender> {
         self.hosts.keys().copied()

@@ -1,7 +1,7 @@
 //! Keys, records and positions as bytes.
 //!
 //! A key is the address's octets behind their number, so that keys of one offender stand together, then
-//! the executable's name. A record is in postcard's format. A change of either raises the store's version.
+//! the executable's name. A prefix's is one more than that number, its length in bits, the octets, the name. A record is in postcard's format. A change of either raises the store's version.
 
 use std::net::IpAddr;
 
@@ -9,8 +9,8 @@ use anyhow::{Context as _, bail};
 use serde::{Deserialize, Serialize};
 
 use crate::config::{Enforcement, Executable};
-use crate::ledger::{AlertId, Ban, Key, Record};
-use crate::offender::Offender;
+use crate::ledger::{AlertId, Ban, ByHand, Key, Record};
+use crate::offender::{Offender, Prefix};
 use crate::source::{FileId, Position};
 use crate::time::{Expiry, Wall};
 
@@ -34,6 +34,14 @@ struct StoredBan<'a> {
     rule_id: u32,
     alert_id: &'a str,
     adopted: bool,
+}
+
+/// Stands behind the record, and only for a ban by hand.
+#[derive(Debug, Serialize, Deserialize)]
+struct StoredByHand<'a> {
+    uid: u32,
+    pid: Option<i32>,
+    reason: &'a str,
 }
 
 #[derive(Debug, Serialize, Deserialize)]
@@ -87,13 +95,18 @@ pub(super) fn handled(bytes: &[u8]) -> impl Iterator<Item = u64> {
 
 pub(super) fn key(key: &Key) -> Vec<u8> {
     let mut bytes = Vec::with_capacity(32);
-    match key.offender.addr() {
+    let offender = key.offender;
+    let head = |number: u8| match offender.is_host() {
+        true => vec![number],
+        false => vec![number + 1, offender.prefix().bits()],
+    };
+    match offender.addr() {
         IpAddr::V4(addr) => {
-            bytes.push(4);
+            bytes.extend(head(4));
             bytes.extend(addr.octets());
         }
         IpAddr::V6(addr) => {
-            bytes.push(16);
+            bytes.extend(head(16));
             bytes.extend(addr.octets());
         }
     }
@@ -120,13 +133,35 @@ pub(super) fn value(record: &Record<Wall>) -> anyhow::Result<Vec<u8>> {
             adopted: ban.adopted,
         }),
     };
-    Ok(postcard::to_stdvec(&stored)?)
+    let mut value = postcard::to_stdvec(&stored)?;
+    if let Some(by_hand) = record.ban.as_ref().and_then(|ban| ban.by_hand.as_deref()) {
+        let stored = StoredByHand {
+            uid: by_hand.uid,
+            pid: by_hand.pid,
+            reason: &by_hand.reason,
+        };
+        value.extend(postcard::to_stdvec(&stored)?);
+    }
+    Ok(value)
 }
 
 pub(super) fn record(key: &[u8], value: &[u8]) -> anyhow::Result<Record<Wall>> {
     let key = read_key(key)?;
-    let stored: StoredRecord<'_> = postcard::from_bytes(value)
-        .with_context(|| format!("the record of {} cannot be read", key.offender))?;
+    let unreadable = || format!("the record of {} cannot be read", key.offender);
+    let (stored, rest) =
+        postcard::take_from_bytes::<StoredRecord<'_>>(value).with_context(unreadable)?;
+    let by_hand = match rest {
+        [] => None,
+        rest => {
+            let StoredByHand { uid, pid, reason } =
+                postcard::from_bytes(rest).with_context(unreadable)?;
+            Some(Box::new(ByHand {
+                uid,
+                pid,
+                reason: reason.into(),
+            }))
+        }
+    };
     Ok(Record {
         key,
         offences: stored.offences,
@@ -146,25 +181,38 @@ pub(super) fn record(key: &[u8], value: &[u8]) -> anyhow::Result<Record<Wall>> {
             rule_id: ban.rule_id,
             alert_id: AlertId::new(ban.alert_id),
             adopted: ban.adopted,
+            by_hand,
         }),
     })
 }
 
 fn read_key(bytes: &[u8]) -> anyhow::Result<Key> {
-    let (addr, name): (IpAddr, &[u8]) = match bytes {
-        [4, rest @ ..] => match rest.split_first_chunk::<4>() {
-            Some((octets, name)) => ((*octets).into(), name),
-            None => bail!("a key of {} bytes is too short", bytes.len()),
-        },
-        [16, rest @ ..] => match rest.split_first_chunk::<16>() {
-            Some((octets, name)) => ((*octets).into(), name),
-            None => bail!("a key of {} bytes is too short", bytes.len()),
-        },
-        _ => bail!("a key begins with neither 4 nor 16"),
+    let (len, (addr, name)) = match bytes {
+        [4, rest @ ..] => (None, take_addr::<4>(rest)?),
+        [5, len, rest @ ..] => (Some(*len), take_addr::<4>(rest)?),
+        [16, rest @ ..] => (None, take_addr::<16>(rest)?),
+        [17, len, rest @ ..] => (Some(*len), take_addr::<16>(rest)?),
+        _ => bail!("a key begins with none of 4, 5, 16 and 17"),
+    };
+    let offender = match len {
+        None => Offender::new(addr),
+        Some(len) => Prefix::new(addr, len)
+            .map(Offender::network)
+            .with_context(|| format!("a key of {addr} has a length of {len} bits"))?,
     };
     let name = str::from_utf8(name).context("the name of an executable is not UTF-8")?;
     Ok(Key {
-        offender: Offender::new(addr),
+        offender,
         executable: Executable::new(name),
     })
+}
+
+fn take_addr<const N: usize>(bytes: &[u8]) -> anyhow::Result<(IpAddr, &[u8])>
+where
+    IpAddr: From<[u8; N]>,
+{
+    match bytes.split_first_chunk::<N>() {
+        Some((octets, name)) => Ok(((*octets).into(), name)),
+        None => bail!("the rest of a key, {} bytes, is too short", bytes.len()),
+    }
 }

@@ -1,17 +1,20 @@
 //! A store in a directory of its own, closed and opened again.
 
+use redb::TableHandle as _;
+
 use super::*;
 use crate::config::{Enforcement, Executable};
-use crate::ledger::{AlertId, Ban};
+use crate::ledger::{AlertId, Ban, ByHand};
+use crate::offender::Offender;
 use crate::source::FileId;
 use crate::time::{Expiry, Moment};
 
-const CLOCKS: Clocks = Clocks {
+pub(super) const CLOCKS: Clocks = Clocks {
     moment: Moment::from_nanos(5_000_000_000),
     wall: Wall::from_nanos(1_700_000_000_000_000_000),
 };
 
-fn record(address: &str, offences: u32, until: Option<Expiry>) -> Record {
+pub(super) fn record(address: &str, offences: u32, until: Option<Expiry>) -> Record {
     Record {
         key: Key {
             offender: address.parse().unwrap(),
@@ -28,11 +31,12 @@ fn record(address: &str, offences: u32, until: Option<Expiry>) -> Record {
             rule_id: 5763,
             alert_id: AlertId::new("1732412580.218"),
             adopted: false,
+            by_hand: None,
         }),
     }
 }
 
-fn change(record: &Record) -> Change {
+pub(super) fn change(record: &Record) -> Change {
     Change {
         key: record.key.clone(),
         record: Some(record.clone()),
@@ -76,6 +80,30 @@ fn bans_and_counters_are_there_after_a_restart() {
     );
     drop(store);
     assert_eq!(reopened(directory.path()), [timed, counted, permanent]);
+}
+
+#[test]
+fn bans_of_prefixes_and_who_made_them_are_there_after_a_restart() {
+    let directory = tempfile::tempdir().unwrap();
+    let (store, _) = Store::open(directory.path()).unwrap();
+    let by_hand = |prefix: &str, reason: &str| {
+        let mut record = record("198.51.100.9", 0, Some(Expiry::Never));
+        record.key.offender = Offender::network(prefix.parse().unwrap());
+        record.ban.as_mut().unwrap().by_hand = Some(Box::new(ByHand {
+            uid: 1000,
+            pid: (!reason.is_empty()).then_some(7),
+            reason: reason.into(),
+        }));
+        record
+    };
+    let v4 = by_hand("198.51.100.0/24", "a scan");
+    let v6 = by_hand("2001:db8::/32", "");
+    let host = by_hand("198.51.100.0", "its first address");
+    store.save([&v4, &v6, &host].map(change), None, CLOCKS);
+    drop(store);
+    let mut kept = reopened(directory.path());
+    kept.sort_by(|left, right| left.key.cmp(&right.key));
+    assert_eq!(kept, [v4, host, v6]);
 }
 
 #[test]
@@ -174,35 +202,122 @@ fn a_position_of_before_lines_could_repeat_is_read() {
     assert_eq!(encoding::position(&value).unwrap(), position);
 }
 
-#[test]
-fn a_foreign_file_is_refused_and_left_as_it_is() {
+/// Opens what `spoil` makes of a good store, and makes sure that it is refused in these words. Gives its bytes
+/// before and after.
+fn check_refused(spoil: impl FnOnce(&Path), words: &[&str]) -> [Vec<u8>; 2] {
     let directory = tempfile::tempdir().unwrap();
-    let path = directory.path().join("arfw.redb");
-    fs::write(&path, b"somebody else's").unwrap();
+    let path = directory.path().join(file::NAME);
+    let (store, _) = Store::open(directory.path()).unwrap();
+    let many = (0..50).map(|last| change(&record(&format!("198.51.100.{last}"), 1, None)));
+    store.save(many, None, CLOCKS);
+    drop(store);
+    spoil(&path);
+    let before = fs::read(&path).unwrap();
     let error = format!("{:#}", Store::open(directory.path()).unwrap_err());
-    assert!(
-        error.contains("cannot use the store") && error.contains("arfw.redb"),
-        "{error}"
-    );
-    assert_eq!(fs::read(&path).unwrap(), b"somebody else's");
+    for words in words {
+        assert!(error.contains(words), "{error}\n\nlacks {words:?}");
+    }
+    assert!(error.contains("arfw.redb"), "{error}");
+    [before, fs::read(&path).unwrap()]
+}
+
+/// The same, and not a byte of it is written.
+fn check_untouched(spoil: impl FnOnce(&Path), words: &[&str]) {
+    let [before, after] = check_refused(spoil, words);
+    assert!(before == after, "it was written");
 }
 
 #[test]
-fn a_store_of_another_version_is_refused() {
+fn what_is_no_store_is_refused_and_left_as_it_is() {
+    check_untouched(
+        |path| fs::write(path, b"somebody else's").unwrap(),
+        &["cannot use the store", "it is damaged"],
+    );
+    check_untouched(
+        |path| fs::write(path, b"").unwrap(),
+        &["cannot use the store", "it is empty"],
+    );
+}
+
+#[test]
+fn a_damaged_store_is_refused_and_left_as_it_is() {
+    check_untouched(
+        |path| {
+            let mut bytes = fs::read(path).unwrap();
+            let at = bytes.windows(13).position(|at| at == b"firewall-drop");
+            bytes[at.unwrap()] ^= 1;
+            fs::write(path, bytes).unwrap();
+        },
+        &["it is damaged", "move it away"],
+    );
+    check_untouched(
+        |path| {
+            let bytes = fs::read(path).unwrap();
+            fs::write(path, &bytes[..bytes.len() / 2]).unwrap();
+        },
+        &["cannot use the store"],
+    );
+}
+
+#[test]
+fn another_programs_database_is_refused_and_keeps_its_tables() {
+    const THEIRS: TableDefinition<'_, u64, u64> = TableDefinition::new("theirs");
+    let [_, after] = check_refused(
+        |path| {
+            fs::remove_file(path).unwrap();
+            let database = Database::create(path).unwrap();
+            let transaction = database.begin_write().unwrap();
+            transaction
+                .open_table(THEIRS)
+                .unwrap()
+                .insert(1, 2)
+                .unwrap();
+            transaction.commit().unwrap();
+        },
+        &[
+            "another program's",
+            "found the tables [theirs]",
+            "--state-dir",
+        ],
+    );
+    let file = tempfile::NamedTempFile::new().unwrap();
+    fs::write(file.path(), after).unwrap();
+    let database = Database::open(file.path()).unwrap();
+    let tables = database.begin_read().unwrap();
+    let names = tables.list_tables().unwrap();
+    assert!(names.map(|table| table.name().to_owned()).eq(["theirs"]));
+}
+
+#[test]
+fn a_store_of_a_newer_version_is_refused() {
+    let _ = check_refused(
+        |path| {
+            let database = Database::open(path).unwrap();
+            let transaction = database.begin_write().unwrap();
+            let mut about = transaction.open_table(ABOUT).unwrap();
+            about.insert("version", VERSION + 1).unwrap();
+            drop(about);
+            transaction.commit().unwrap();
+        },
+        &["it is of version 2", "up to version 1"],
+    );
+}
+
+#[test]
+fn a_store_in_use_is_refused() {
     let directory = tempfile::tempdir().unwrap();
-    drop(Store::open(directory.path()).unwrap());
-    {
-        let database = Database::create(directory.path().join("arfw.redb")).unwrap();
-        let transaction = database.begin_write().unwrap();
-        transaction
-            .open_table(ABOUT)
-            .unwrap()
-            .insert("version", VERSION + 1)
-            .unwrap();
-        transaction.commit().unwrap();
-    }
+    let (_store, _) = Store::open(directory.path()).unwrap();
     let error = format!("{:#}", Store::open(directory.path()).unwrap_err());
-    assert!(error.contains("is of version 2"), "{error}");
+    assert!(error.contains("another process has it open"), "{error}");
+}
+
+#[test]
+fn a_start_that_was_cut_off_is_no_store() {
+    let directory = tempfile::tempdir().unwrap();
+    fs::write(directory.path().join("arfw.redb.new"), b"half").unwrap();
+    drop(Store::open(directory.path()).unwrap());
+    let files: Vec<_> = fs::read_dir(directory.path()).unwrap().flatten().collect();
+    assert_eq!(files.len(), 1, "{files:?}");
 }
 
 #[test]

@@ -21,7 +21,8 @@ use redb::{
 use serde::Serialize;
 
 use self::line::{Handled, Header, Line, StoredPosition, StoredRecord};
-use super::{ABOUT, Batch, HANDLED, Held, POSITIONS, RECORDS, VERSION, commit, encoding, prepare};
+use super::file::StoreFile;
+use super::{ABOUT, Batch, HANDLED, Held, POSITIONS, RECORDS, VERSION, commit, encoding};
 
 /// Identifiers on one line, and in one row of an imported store.
 const HANDLED_PER_LINE: usize = 1024;
@@ -130,9 +131,14 @@ impl Contents {
             ),
         }
         let Self { held, damage, .. } = self;
+        let mut keys = BTreeSet::new();
         each(transaction, RECORDS, damage, |key, value| {
             let record = encoding::record(key, value)
                 .with_context(|| format!("the record with key {} is damaged", hex(key)))?;
+            // A damaged page may show a record twice.
+            if !keys.insert(record.key.clone()) {
+                bail!("the record with key {} is there twice", hex(key));
+            }
             held.records.push(record);
             Ok(())
         });
@@ -335,21 +341,21 @@ pub fn import(state_dir: &Path, held: &Held) -> anyhow::Result<()> {
 }
 
 fn make(path: &Path, held: &Held) -> anyhow::Result<()> {
-    let database = Database::create(path)?;
-    prepare(&database, path)?;
+    let mut file = StoreFile::open(path)?;
+    let database = file.database()?;
     let records = held.records.iter().cloned();
     let mut batch = Batch {
         changes: records
             .map(|record| (record.key.clone(), Some(record)))
             .collect(),
         positions: held.positions.clone(),
-        handled: Vec::new(),
+        ..Batch::default()
     };
-    commit(&database, &batch)?;
+    commit(database, &batch)?;
     batch.changes.clear();
     for handled in held.handled.chunks(HANDLED_PER_LINE) {
         batch.handled = handled.to_vec();
-        commit(&database, &batch)?;
+        commit(database, &batch)?;
     }
     Ok(())
 }

@@ -80,10 +80,21 @@ fn bad_requests_are_answered_with_a_problem_and_change_nothing() -> Result<()> {
         (
             422,
             "Unprocessable Entity",
-            "expected an address such as `198.51.100.7` or `2001:db8::7`, without network, zone, brackets or name; \
-             found `198.51.100`",
+            "expected an address, or a network such as `192.0.2.0/24` or `2001:db8::/32`; found `198.51.100`",
         ),
     )?;
+    for (how, expected) in [
+        ("", "expected either `seconds` or `permanent`"),
+        (
+            ",\"seconds\":1,\"permanent\":true",
+            "expected either `seconds` or `permanent`",
+        ),
+        (",\"seconds\":-1", "expected `seconds` above 0"),
+    ] {
+        let body = format!("{{\"addresses\":[\"198.51.100.7\"]{how}}}");
+        let refused = (422, "Unprocessable Entity", expected);
+        check(&scene, &post("/v1/ban", &body), refused)?;
+    }
     for path in ["/v1/unban", "/v1/forgive"] {
         check(
             &scene,

@@ -5,6 +5,7 @@
 
 use std::io;
 use std::net::IpAddr;
+use std::path::Path;
 
 use anyhow::Context as _;
 use ar_ebpf::{
@@ -71,7 +72,11 @@ impl Kernel {
     }
 
     fn try_load_program(program: &'static str) -> anyhow::Result<Self> {
-        let mut ebpf = EbpfLoader::new()
+        Self::with(EbpfLoader::new(), program)
+    }
+
+    fn with(mut loader: EbpfLoader<'_>, program: &'static str) -> anyhow::Result<Self> {
+        let mut ebpf = loader
             .map_max_entries(map::BANS_V4, MAX_BANS)
             .map_max_entries(map::BANS_V6, MAX_BANS)
             .load(OBJECT)
@@ -94,6 +99,19 @@ impl Kernel {
             ebpf,
             program,
         })
+    }
+
+    /// Loads the program on the maps that are pinned in `pin_dir`.
+    ///
+    /// # Errors
+    ///
+    /// As [`Kernel::load`].
+    pub fn load_on(pin_dir: &Path) -> anyhow::Result<Self> {
+        let mut loader = EbpfLoader::new();
+        for name in map::ALL {
+            loader.map_pin_path(name, pin_dir.join(name.to_lowercase()));
+        }
+        Self::with(loader, XDP_PROGRAM)
     }
 
     /// Bans `addr`: the entry, and its bit in the front bitmap.
@@ -143,6 +161,21 @@ impl Kernel {
         let (front, bit) = self.front_of(addr);
         front.set(bit.word(), !bit.mask(), 0)?;
         Ok(())
+    }
+
+    /// How many words of the front bitmaps have a bit set.
+    ///
+    /// # Errors
+    ///
+    /// When the kernel refuses the look-up.
+    pub fn front_words(&self) -> anyhow::Result<usize> {
+        let mut set = 0;
+        for front in [&self.front_v4, &self.front_v6] {
+            for word in front.iter() {
+                set += usize::from(word? != 0);
+            }
+        }
+        Ok(set)
     }
 
     fn front_of(&mut self, addr: IpAddr) -> (&mut Array<MapData, u64>, FrontBit) {

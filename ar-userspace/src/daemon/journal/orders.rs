@@ -5,6 +5,7 @@ use crate::config::Change;
 use crate::control::{Asker, view};
 use crate::daemon::Settings;
 use crate::diagnostic::{Located, Severity, quote};
+use crate::offender::Offender;
 
 impl Journal {
     /// Somebody asks at the socket for something that changes what is in force.
@@ -17,6 +18,21 @@ impl Journal {
         tracing::warn!(
             "the store has not written yet what was ordered; a crash before it does undoes that"
         );
+    }
+
+    /// A ban by hand is made.
+    pub(in crate::daemon) fn banned_by_hand(&self, offender: Offender, asker: Asker, reason: &str) {
+        tracing::info!(address = %offender, uid = asker.uid, pid = asker.pid, ?reason, "banned by hand");
+    }
+
+    /// A ban by hand is refused.
+    pub(in crate::daemon) fn not_banned(&self, offender: Offender, why: &str) {
+        tracing::warn!(address = %offender, "not banned: {why}");
+    }
+
+    /// Bans of prefixes may touch what is protected.
+    pub(in crate::daemon) fn not_allowed(&self, error: &anyhow::Error) {
+        tracing::error!("bans of prefixes may touch protected addresses: {error:#}");
     }
 
     /// What is said about a configuration, a line each.

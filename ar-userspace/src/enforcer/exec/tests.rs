@@ -56,6 +56,7 @@ fn check_recalled(executable: &str, program: &str, extra_args: &[&str], alert: &
             rule_id: 5763,
             alert_id: AlertId::new("1.2"),
             adopted: false,
+            by_hand: None,
         }),
     };
     programs.recall([record], &config());

@@ -1,31 +1,47 @@
-//! The bans of one address family: the hash that holds them and the front bitmap before it.
-//!
-//! A bit of the bitmap is set exactly while something stands behind it. The kernel only reads the
-//! bitmap, and this is its one writer, so that a word can be written as a whole.
+//! The bans of one address family: the hash of addresses, the trie of prefixes, the front bitmap before both.
 
-use std::collections::BTreeMap;
+use std::collections::BTreeSet;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use anyhow::Context as _;
-use ar_ebpf::{AddrV4, AddrV6, Ban, FRONT_WORDS, FrontBit, NEVER, flag};
+use ar_ebpf::{AddrV4, AddrV6, Ban, FrontBit, NEVER, NetworkV4, NetworkV6, flag, setting};
 use aya::Pod;
-use aya::maps::{Array, HashMap, IterableMap as _, Map, MapData, MapError};
+use aya::maps::{HashMap, IterableMap as _, Map, MapData, MapError};
 
+use super::front::Front;
+use super::prefixes::Prefixes;
 use crate::enforcer::{Counters, Enforced};
 use crate::ledger::Standing;
-use crate::offender::Offender;
+use crate::offender::{Offender, Prefix};
 use crate::time::{Expiry, KernelClock};
 
 /// `BPF_NOEXIST` (linux/bpf.h): an update fails where there is an entry.
 const IF_ABSENT: u64 = 1;
 
-/// A key of one of the ban maps.
-pub(super) trait Address: Pod {
+/// A key of one of the ban maps, and what goes with its family.
+pub(super) trait Address: Pod + Ord {
+    /// The address part of a trie's key.
+    type Network: Pod;
+    /// Bits of [`setting`]: that there are prefixes, and that there are allowed networks.
+    const PREFIXES: u32;
+    const ALLOW: u32;
+
     fn front_bit(self) -> FrontBit;
     fn addr(self) -> IpAddr;
+    /// The trie's key for a network; `None` for one of the other family.
+    fn network(addr: IpAddr) -> Option<Self::Network>;
+    fn network_addr(network: Self::Network) -> IpAddr;
+    /// The bits that must be set for a prefix to be found.
+    fn front_bits(prefix: Prefix) -> Box<dyn Iterator<Item = FrontBit>>;
+    /// Whether only the second look at the front bitmap finds the prefix.
+    fn is_wide(prefix: Prefix) -> bool;
 }
 
 impl Address for AddrV4 {
+    type Network = NetworkV4;
+    const PREFIXES: u32 = setting::PREFIXES_V4;
+    const ALLOW: u32 = setting::ALLOW_V4;
+
     fn front_bit(self) -> FrontBit {
         FrontBit::of_v4(self)
     }
@@ -33,9 +49,42 @@ impl Address for AddrV4 {
     fn addr(self) -> IpAddr {
         Ipv4Addr::from(self.octets).into()
     }
+
+    fn network(addr: IpAddr) -> Option<NetworkV4> {
+        match addr {
+            IpAddr::V4(addr) => Some(NetworkV4::new(addr.octets())),
+            IpAddr::V6(_) => None,
+        }
+    }
+
+    fn network_addr(network: NetworkV4) -> IpAddr {
+        Ipv4Addr::from(network.octets).into()
+    }
+
+    /// One per /24.
+    fn front_bits(prefix: Prefix) -> Box<dyn Iterator<Item = FrontBit>> {
+        let IpAddr::V4(addr) = prefix.addr() else {
+            return Box::new(std::iter::empty());
+        };
+        let first = addr.to_bits() >> 8;
+        let count = 1_u32 << 24_u8.saturating_sub(prefix.bits());
+        Box::new((0..count).map(move |number| {
+            FrontBit::of_v4(AddrV4 {
+                octets: ((first + number) << 8).to_be_bytes(),
+            })
+        }))
+    }
+
+    fn is_wide(_: Prefix) -> bool {
+        false
+    }
 }
 
 impl Address for AddrV6 {
+    type Network = NetworkV6;
+    const PREFIXES: u32 = setting::PREFIXES_V6;
+    const ALLOW: u32 = setting::ALLOW_V6;
+
     fn front_bit(self) -> FrontBit {
         FrontBit::of_v6(self)
     }
@@ -43,37 +92,90 @@ impl Address for AddrV6 {
     fn addr(self) -> IpAddr {
         Ipv6Addr::from(self.octets).into()
     }
+
+    fn network(addr: IpAddr) -> Option<NetworkV6> {
+        match addr {
+            IpAddr::V6(addr) => Some(NetworkV6 {
+                octets: addr.octets(),
+            }),
+            IpAddr::V4(_) => None,
+        }
+    }
+
+    fn network_addr(network: NetworkV6) -> IpAddr {
+        Ipv6Addr::from(network.octets).into()
+    }
+
+    /// The one of its /64; for what is shorter, one per /32.
+    fn front_bits(prefix: Prefix) -> Box<dyn Iterator<Item = FrontBit>> {
+        let IpAddr::V6(addr) = prefix.addr() else {
+            return Box::new(std::iter::empty());
+        };
+        let octets = addr.octets();
+        if !Self::is_wide(prefix) {
+            return Box::new(std::iter::once(FrontBit::of_v6(Self { octets })));
+        }
+        let first = addr.to_bits() >> 96;
+        let count = 1_u128 << 32_u8.saturating_sub(prefix.bits());
+        Box::new((0..count).map(move |number| {
+            FrontBit::of_v6_wide(Self {
+                octets: ((first + number) << 96).to_be_bytes(),
+            })
+        }))
+    }
+
+    fn is_wide(prefix: Prefix) -> bool {
+        prefix.bits() < 64
+    }
 }
 
 pub(super) struct Table<A: Address> {
     bans: HashMap<MapData, A, Ban>,
-    front: Array<MapData, u64>,
-    /// Bans behind each set bit.
-    behind: BTreeMap<FrontBit, u32>,
-    /// The bitmap as the kernel has it; pages of it that hold no bit cost nothing.
-    words: Vec<u64>,
+    /// Those of the bans that the bitmap counts: others can write and remove entries of a pinned map too, and
+    /// no bit may go while a ban stands behind it.
+    counted: BTreeSet<A>,
+    prefixes: Prefixes<A>,
+    front: Front,
 }
 
 impl<A: Address> Table<A> {
     /// Takes maps that may hold bans, and makes the bitmap agree with them.
-    pub(super) fn adopt(bans: Map, front: Map) -> anyhow::Result<Self> {
-        let mut table = Self {
-            bans: HashMap::try_from(bans)?,
-            front: Array::try_from(front)?,
-            behind: BTreeMap::new(),
-            words: vec![0; FRONT_WORDS as usize],
-        };
-        for key in table.bans.keys() {
-            let bit = key.context("cannot read the bans")?.front_bit();
-            *table.behind.entry(bit).or_default() += 1;
-            table.words[bit.word() as usize] |= bit.mask();
+    pub(super) fn adopt(bans: Map, front: Map, prefixes: Prefixes<A>) -> anyhow::Result<Self> {
+        let bans: HashMap<_, A, Ban> = HashMap::try_from(bans)?;
+        let mut front = Front::new(front)?;
+        let counted: Result<BTreeSet<A>, _> = bans.keys().collect();
+        let counted = counted.context("cannot read the bans")?;
+        let bits = counted.iter().copied().map(Address::front_bit);
+        front.hold(bits.chain(prefixes.front_bits()))?;
+        Ok(Self {
+            bans,
+            counted,
+            prefixes,
+            front,
+        })
+    }
+
+    /// Makes the kernel hold exactly `standing` for one prefix.
+    pub(super) fn hold_prefix(
+        &mut self,
+        prefix: Prefix,
+        standing: Option<Standing>,
+        clock: KernelClock,
+    ) -> anyhow::Result<()> {
+        match standing {
+            Some(standing) => self.prefixes.ban(prefix, standing, clock, &mut self.front),
+            None => self.prefixes.unban(prefix, &mut self.front),
         }
-        let mut words: Vec<u32> = table.behind.keys().map(|bit| bit.word()).collect();
-        words.dedup();
-        for word in words {
-            table.write_word(word)?;
-        }
-        Ok(table)
+    }
+
+    /// Makes the kernel allow exactly those of `networks` that are of this family.
+    pub(super) fn allow(&mut self, networks: &[Prefix]) -> anyhow::Result<()> {
+        self.prefixes.allow(networks)
+    }
+
+    /// The bits of [`setting`] that stand for this family.
+    pub(super) fn settings(&self) -> u32 {
+        self.prefixes.settings()
     }
 
     /// Makes the kernel hold exactly `standing` for one address.
@@ -92,56 +194,40 @@ impl<A: Address> Table<A> {
     fn ban(&mut self, address: A, standing: Standing, clock: KernelClock) -> anyhow::Result<()> {
         // The bit first: a ban in the map must never be hidden by it.
         let bit = address.front_bit();
-        if self.words[bit.word() as usize] & bit.mask() == 0 {
-            self.words[bit.word() as usize] |= bit.mask();
-            self.write_word(bit.word())?;
-        }
+        self.front.set(bit)?;
         let writing = || format!("cannot write the ban of {}", address.addr());
         // Most bans are new, and then this is all: a look-up before it would cost as much again.
         match self.bans.insert(address, fresh(standing, clock), IF_ABSENT) {
-            Ok(()) => {
-                *self.behind.entry(bit).or_default() += 1;
-                Ok(())
-            }
+            Ok(()) => {}
             Err(error) if is_present(&error) => {
                 let old = self.bans.get(&address, 0).with_context(writing)?;
                 let ban = merge(old, standing, clock);
-                if ban == old {
-                    return Ok(());
+                if ban != old {
+                    self.bans.insert(address, ban, 0).with_context(writing)?;
                 }
-                self.bans.insert(address, ban, 0).with_context(writing)
             }
-            Err(error) => Err(error).with_context(writing),
+            Err(error) => return Err(error).with_context(writing),
         }
+        if self.counted.insert(address) {
+            self.front.count(bit);
+        }
+        Ok(())
     }
 
     fn unban(&mut self, address: A) -> anyhow::Result<()> {
         match self.bans.remove(&address) {
             Ok(()) => {}
-            Err(error) if is_absent(&error) => return Ok(()),
+            // Somebody else removed it; its bit is still to go.
+            Err(error) if is_absent(&error) => {}
             Err(error) => {
                 return Err(error)
                     .with_context(|| format!("cannot remove the ban of {}", address.addr()));
             }
         }
-        let bit = address.front_bit();
-        let Some(behind) = self.behind.get_mut(&bit) else {
-            // An entry that somebody else wrote: its bit was never this table's.
-            return Ok(());
-        };
-        *behind -= 1;
-        if *behind == 0 {
-            self.behind.remove(&bit);
-            self.words[bit.word() as usize] &= !bit.mask();
-            self.write_word(bit.word())?;
+        if self.counted.remove(&address) {
+            self.front.release(std::iter::once(address.front_bit()))?;
         }
         Ok(())
-    }
-
-    fn write_word(&mut self, word: u32) -> anyhow::Result<()> {
-        self.front
-            .set(word, self.words[word as usize], 0)
-            .context("cannot write the front bitmap")
     }
 
     /// Bans that the map has room for.
@@ -155,7 +241,9 @@ impl<A: Address> Table<A> {
     }
 
     pub(super) fn enforced(&self, clock: KernelClock) -> anyhow::Result<Vec<Enforced>> {
-        enforced(&self.bans, clock)
+        let mut enforced = enforced(&self.bans, clock)?;
+        enforced.append(&mut self.prefixes.enforced(clock)?);
+        Ok(enforced)
     }
 }
 
@@ -174,27 +262,38 @@ fn enforced<A: Address>(
         if ban.expires_at_ns <= clock.now_nanos() {
             continue;
         }
-        enforced.push(Enforced {
-            offender: Offender::new(address.addr()),
-            standing: Standing {
-                until: match ban.expires_at_ns {
-                    NEVER => Expiry::Never,
-                    ns => Expiry::At(clock.moment(ns)),
-                },
-                since: clock.moment(ban.banned_at_ns),
-                rule_id: ban.rule_id,
-            },
-            counters: Counters {
-                packets: ban.packets,
-                bytes: ban.bytes,
-            },
-        });
+        let offender = Offender::new(address.addr());
+        enforced.push(told(offender, &ban, ban.expires_at_ns, clock));
     }
     Ok(enforced)
 }
 
+/// One ban whose end is `expires_at_ns`.
+pub(super) fn told(
+    offender: Offender,
+    ban: &Ban,
+    expires_at_ns: u64,
+    clock: KernelClock,
+) -> Enforced {
+    Enforced {
+        offender,
+        standing: Standing {
+            until: match expires_at_ns {
+                NEVER => Expiry::Never,
+                ns => Expiry::At(clock.moment(ns)),
+            },
+            since: clock.moment(ban.banned_at_ns),
+            rule_id: ban.rule_id,
+        },
+        counters: Counters {
+            packets: ban.packets,
+            bytes: ban.bytes,
+        },
+    }
+}
+
 /// The value of a ban that begins.
-fn fresh(standing: Standing, clock: KernelClock) -> Ban {
+pub(super) fn fresh(standing: Standing, clock: KernelClock) -> Ban {
     let (expires_at_ns, flags) = match standing.until {
         Expiry::At(end) => (clock.nanos(end), 0),
         Expiry::Never => (NEVER, flag::PERMANENT),
@@ -214,7 +313,7 @@ fn fresh(standing: Standing, clock: KernelClock) -> Ban {
 ///
 /// The map replaces a value as a whole, so that packets which the kernel counts between the look-up
 /// and the update, about a microsecond, are dropped all the same but not counted.
-fn merge(old: Ban, standing: Standing, clock: KernelClock) -> Ban {
+pub(super) fn merge(old: Ban, standing: Standing, clock: KernelClock) -> Ban {
     let ban = fresh(standing, clock);
     if old.expires_at_ns <= clock.now_nanos() {
         return ban;
@@ -235,10 +334,55 @@ fn is_present(error: &MapError) -> bool {
     call.io_error.kind() == std::io::ErrorKind::AlreadyExists
 }
 
-fn is_absent(error: &MapError) -> bool {
+pub(super) fn is_absent(error: &MapError) -> bool {
     match error {
         MapError::KeyNotFound => true,
         MapError::SyscallError(call) => call.io_error.kind() == std::io::ErrorKind::NotFound,
         _ => false,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::enforcer::xdp::OBJECT;
+    use ar_ebpf::map;
+
+    /// Real maps of the kernel, pinned nowhere.
+    #[test]
+    fn no_bit_goes_while_a_ban_stands_behind_it() {
+        let mut kernel = aya::EbpfLoader::new()
+            .map_max_entries(map::BANS_V4, 16)
+            .map_max_entries(map::BANS_V6, 16)
+            .load(OBJECT)
+            .unwrap();
+        let mut take = |name| kernel.take_map(name).unwrap();
+        let prefixes = Prefixes::adopt(take(map::PREFIXES_V4), take(map::ALLOW_V4)).unwrap();
+        let (bans, front) = (take(map::BANS_V4), take(map::FRONT_V4));
+        let mut table = Table::<AddrV4>::adopt(bans, front, prefixes).unwrap();
+        let clock = crate::clock::kernel_clock();
+        let standing = Standing {
+            until: Expiry::Never,
+            since: clock.moment(clock.now_nanos()),
+            rule_id: 1,
+        };
+        let [theirs, ours] = [1, 2].map(|last| AddrV4 {
+            octets: [203, 0, 113, last],
+        });
+        assert_eq!(ours.front_bit(), theirs.front_bit());
+        let is_set = |table: &Table<AddrV4>| table.front.is_set(ours.front_bit()).unwrap();
+
+        // Written by somebody else, and then banned.
+        let entry = fresh(standing, clock);
+        table.bans.insert(theirs, entry, 0).unwrap();
+        table.hold(theirs, Some(standing), clock).unwrap();
+        table.hold(ours, Some(standing), clock).unwrap();
+        table.hold(ours, None, clock).unwrap();
+        assert!(is_set(&table), "a ban is hidden");
+
+        // Removed by somebody else, and then let go.
+        table.bans.remove(&theirs).unwrap();
+        table.hold(theirs, None, clock).unwrap();
+        assert!(!is_set(&table), "a bit stays");
     }
 }

@@ -7,6 +7,7 @@ fn limits(bans_v4: usize, bans_v6: usize, remembered: usize) -> Settings {
         limits: Limits {
             bans_v4,
             bans_v6,
+            prefixes: bans_v4,
             remembered,
         },
         ..ladder(&["1"])

@@ -83,6 +83,8 @@ impl State {
         let changed = match event {
             Event::Offence { offence, at } => return self.offend(&offence, at.min(now), now),
             Event::Failed(effect) => self.fail(&effect, now),
+            // `hand` tells what it does, one case after another.
+            Event::Ban(_) => unreachable!("the properties make no bans by hand"),
             Event::Adopt(adoption) => self.adopt(adoption, now),
             Event::Unban(whom) => self.end(now, |entry, _| entry.is(&whom)),
             Event::Forgive(whom) => {
@@ -124,6 +126,7 @@ impl State {
             rule_id: offence.rule_id,
             alert_id: AlertId::new("1732412580.218"),
             adopted: false,
+            by_hand: None,
         };
         let standing = before.as_ref().and_then(|entry| entry.ban.clone());
         let last = before.as_ref().and_then(|entry| entry.last);
@@ -261,6 +264,7 @@ impl State {
             rule_id,
             alert_id: AlertId::default(),
             adopted: true,
+            by_hand: None,
         });
         self.actions.push((key, Action::Ban { until }));
         1

@@ -100,6 +100,7 @@ fn any_settings() -> impl Strategy<Value = Settings> {
                     Limits {
                         bans_v4,
                         bans_v6,
+                        prefixes: bans_v4,
                         remembered,
                     }
                 } else {

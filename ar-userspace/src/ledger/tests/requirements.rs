@@ -377,6 +377,7 @@ fn a_record_tells_why_and_since_when() {
                 rule_id: 3,
                 alert_id: AlertId::new("5f1b"),
                 adopted: false,
+                by_hand: None,
             }),
         }]
     );

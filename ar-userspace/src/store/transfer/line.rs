@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 
 use super::super::{Held, VERSION};
 use crate::config::{Enforcement, Executable};
-use crate::ledger::{AlertId, Ban, Key, Record};
+use crate::ledger::{AlertId, Ban, ByHand, Key, Record};
 use crate::offender::Offender;
 use crate::source::{FileId, Position};
 use crate::time::{Expiry, Wall};
@@ -66,6 +66,16 @@ struct StoredBan {
     rule: u32,
     alert: String,
     adopted: bool,
+    /// `None` unless somebody banned by hand.
+    by_hand: Option<StoredByHand>,
+}
+
+#[derive(Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct StoredByHand {
+    uid: u32,
+    pid: Option<i32>,
+    reason: String,
 }
 
 #[derive(Debug, Serialize, Deserialize)]
@@ -206,6 +216,11 @@ impl From<&Record<Wall>> for StoredRecord {
                 rule: ban.rule_id,
                 alert: ban.alert_id.to_string(),
                 adopted: ban.adopted,
+                by_hand: ban.by_hand.as_ref().map(|by_hand| StoredByHand {
+                    uid: by_hand.uid,
+                    pid: by_hand.pid,
+                    reason: by_hand.reason.to_string(),
+                }),
             }),
         }
     }
@@ -232,6 +247,13 @@ impl From<StoredRecord> for Record<Wall> {
                 rule_id: ban.rule,
                 alert_id: AlertId::new(&ban.alert),
                 adopted: ban.adopted,
+                by_hand: ban.by_hand.map(|by_hand| {
+                    Box::new(ByHand {
+                        uid: by_hand.uid,
+                        pid: by_hand.pid,
+                        reason: by_hand.reason.into(),
+                    })
+                }),
             }),
         }
     }

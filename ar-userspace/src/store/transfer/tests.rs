@@ -3,7 +3,7 @@
 use super::super::Store;
 use super::*;
 use crate::config::{Enforcement, Executable};
-use crate::ledger::{AlertId, Ban, Key, Record};
+use crate::ledger::{AlertId, Ban, ByHand, Key, Record};
 use crate::source::{FileId, Position};
 use crate::time::{Expiry, Wall};
 
@@ -24,6 +24,13 @@ fn record(address: &str, ban: Option<(Expiry<Wall>, Enforcement)>) -> Record<Wal
             rule_id: 5763,
             alert_id: AlertId::new("an \"id\"\n"),
             adopted: enforcement == Enforcement::Program,
+            by_hand: (enforcement == Enforcement::Kernel).then(|| {
+                Box::new(ByHand {
+                    uid: 1000,
+                    pid: Some(7),
+                    reason: "a \"reason\"".into(),
+                })
+            }),
         }),
     }
 }

@@ -1,0 +1,79 @@
+//! `arfw ban`: bans by hand.
+
+use std::fmt::Write as _;
+use std::time::Duration;
+
+use super::run::on_runtime;
+use super::{Directories, Exit, output, unban};
+use crate::control::{self, view};
+use crate::offender::Offender;
+
+#[derive(Debug, clap::Args)]
+pub(super) struct Arguments {
+    /// Addresses or networks, IPv4 or IPv6
+    #[arg(required = true, value_name = "ADDRESS[/BITS]", value_parser = control::network)]
+    addresses: Vec<Offender>,
+    /// For how long: 90s, 10m, 2h, 7d
+    #[arg(long = "for", value_name = "TIME", value_parser = humantime::parse_duration)]
+    lasts: Option<Duration>,
+    /// For good
+    #[arg(long, conflicts_with = "lasts", required_unless_present = "lasts")]
+    permanent: bool,
+    /// Why, for `arfw list` and the log
+    #[arg(long, value_name = "TEXT", default_value = "")]
+    reason: String,
+    /// Also ban a network that holds protected addresses; these are left alone
+    #[arg(long)]
+    force: bool,
+    #[command(flatten)]
+    directories: Directories,
+}
+
+pub(super) fn run(arguments: &Arguments, json: bool) -> anyhow::Result<Exit> {
+    let socket = arguments.directories.socket();
+    let mut banned: Vec<view::Banned> = Vec::new();
+    for addresses in unban::chunks(&arguments.addresses) {
+        let order = view::BanOrder {
+            addresses,
+            seconds: arguments.lasts.map(|lasts| lasts.as_secs_f64()),
+            permanent: arguments.permanent,
+            reason: arguments.reason.clone(),
+            force: arguments.force,
+        };
+        let answer = on_runtime(control::post(&socket, control::BAN, &order));
+        let answer: Vec<view::Banned> = answer.map_err(unban::nothing_changed)?;
+        banned.extend(answer);
+    }
+    if json {
+        output::json(&banned)?;
+    } else {
+        output::text(&render(&banned))?;
+    }
+    let is_refused = |one: &view::Banned| one.state == view::BanState::Refused;
+    Ok(if banned.iter().any(is_refused) {
+        Exit::Failed
+    } else {
+        Exit::Done
+    })
+}
+
+fn render(banned: &[view::Banned]) -> String {
+    let mut text = String::new();
+    for view::Banned {
+        address,
+        state,
+        cause,
+    } in banned
+    {
+        let told = match state {
+            view::BanState::Banned => "banned".to_owned(),
+            view::BanState::Moved => "was banned, and has the new end".to_owned(),
+            view::BanState::Refused => {
+                format!("not banned: {}", cause.as_deref().unwrap_or("-"))
+            }
+        };
+        // Writing to a string cannot fail.
+        let _ = writeln!(text, "{address}: {told}");
+    }
+    text
+}

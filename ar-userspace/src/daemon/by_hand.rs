@@ -1,0 +1,131 @@
+//! Bans that an operator asks for: what forbids them, and what became of them.
+
+use super::Daemon;
+use crate::clock;
+use crate::config::Executable;
+use crate::control::{Asker, Order, view};
+use crate::ledger::{self, ByHand, HandBan, Key, Ruling};
+use crate::offender::{Offender, Prefix};
+use crate::time::{Expiry, Moment};
+
+/// The name under which a ban by hand stands, where others have their executable's.
+const MANUAL: &str = "manual";
+
+/// The shortest prefixes that may be banned, in bits.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Widest {
+    /// Of IPv4.
+    pub v4: u8,
+    /// Of IPv6.
+    pub v6: u8,
+}
+
+impl Daemon {
+    /// Bans each in turn, and says for each what became of it.
+    pub(super) fn ban_by_hand(&mut self, asker: Asker, order: &Order) -> Vec<view::Banned> {
+        self.settle();
+        // Who is logged in at this moment is not locked out.
+        self.look_at_sessions();
+        let now = clock::now();
+        let banned = order.offenders.iter();
+        let banned = banned.map(|&offender| self.ban_one(offender, asker, order, now));
+        let banned = banned.collect();
+        self.store_now();
+        banned
+    }
+
+    fn ban_one(
+        &mut self,
+        offender: Offender,
+        asker: Asker,
+        order: &Order,
+        now: Moment,
+    ) -> view::Banned {
+        let refused = |cause: String| view::Banned {
+            address: offender.to_string(),
+            state: view::BanState::Refused,
+            cause: Some(cause),
+        };
+        if let Some(why) = self.forbids(offender, order.force) {
+            self.journal.not_banned(offender, &why);
+            return refused(why);
+        }
+        let event = ledger::Event::Ban(HandBan {
+            key: Key {
+                offender,
+                executable: Executable::new(MANUAL),
+            },
+            until: order
+                .lasts
+                .map_or(Expiry::Never, |lasts| Expiry::At(now.after(lasts))),
+            by: ByHand {
+                uid: asker.uid,
+                pid: asker.pid,
+                reason: order.reason.as_str().into(),
+            },
+        });
+        let ruling = self.ledger.apply(event, now);
+        self.perform(now);
+        let state = match ruling {
+            Ruling::Refused { limit, .. } => {
+                return refused(format!("{limit}; `arfw unban` makes room"));
+            }
+            Ruling::Moved { .. } => view::BanState::Moved,
+            _ if self.ledger.standing(offender, now).is_none() => {
+                return refused("the enforcer could not make it; the log says why".to_owned());
+            }
+            _ => view::BanState::Banned,
+        };
+        self.journal.banned_by_hand(offender, asker, &order.reason);
+        view::Banned {
+            address: offender.to_string(),
+            state,
+            cause: None,
+        }
+    }
+
+    /// Why this must not be banned, and what to do about it.
+    fn forbids(&self, offender: Offender, force: bool) -> Option<String> {
+        let prefix = offender.prefix();
+        let widest = match prefix.addr().is_ipv4() {
+            true => self.settings.widest.v4,
+            false => self.settings.widest.v6,
+        };
+        if prefix.bits() < widest {
+            return Some(format!(
+                "it is wider than /{widest}; ban parts of it, or raise the bound of `arfw run`"
+            ));
+        }
+        if let Some(special) = offender.special() {
+            return Some(format!("it has {special} addresses, which are nobody's"));
+        }
+        let white_list = &self.settings.config.white_list;
+        if let Some(entry) = white_list.covers(offender, &offender.to_string()) {
+            return Some(format!(
+                "the white list has {} in line {}; take it out and `arfw reload`",
+                crate::diagnostic::quote(&entry.text),
+                entry.line
+            ));
+        }
+        if let Some(reason) = self.guard.reason(offender) {
+            return Some(format!("it must stay reachable: {reason}"));
+        }
+        if force {
+            return None;
+        }
+        let mut protected = self.guard.protected().chain(white_list.networks());
+        let held = protected.find(|held| held.meets(prefix))?;
+        Some(format!(
+            "it holds {}, which must stay reachable: {}; `--force` bans the rest of it",
+            Offender::network(held),
+            self.why_protected(held)
+        ))
+    }
+
+    fn why_protected(&self, held: Prefix) -> String {
+        let reason = self.guard.reason(Offender::network(held));
+        reason.map_or("the white list has it".to_owned(), |reason| {
+            reason.to_string()
+        })
+    }
+}

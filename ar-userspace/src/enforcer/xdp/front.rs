@@ -1,0 +1,89 @@
+//! A front bitmap, and what stands behind each of its bits.
+//!
+//! A bit is set exactly while something stands behind it. The kernel only reads the bitmap, and this is
+//! its one writer, so that a word can be written as a whole.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use anyhow::Context as _;
+use ar_ebpf::{FRONT_WORDS, FrontBit};
+use aya::maps::{Array, Map, MapData};
+
+pub(super) struct Front {
+    map: Array<MapData, u64>,
+    /// Bans behind each set bit.
+    behind: BTreeMap<FrontBit, u32>,
+    /// The bitmap as the kernel has it; pages of it that hold no bit cost nothing.
+    words: Vec<u64>,
+}
+
+impl Front {
+    pub(super) fn new(map: Map) -> anyhow::Result<Self> {
+        Ok(Self {
+            map: Array::try_from(map)?,
+            behind: BTreeMap::new(),
+            words: vec![0; FRONT_WORDS as usize],
+        })
+    }
+
+    /// Sets the bit, if it is not, without counting anything behind it.
+    pub(super) fn set(&mut self, bit: FrontBit) -> anyhow::Result<()> {
+        if self.words[bit.word() as usize] & bit.mask() == 0 {
+            self.words[bit.word() as usize] |= bit.mask();
+            self.write(bit.word())?;
+        }
+        Ok(())
+    }
+
+    /// Counts one more ban behind a bit that is set.
+    pub(super) fn count(&mut self, bit: FrontBit) {
+        *self.behind.entry(bit).or_default() += 1;
+    }
+
+    /// Counts one more ban behind each bit and sets those that are not; each word is written once.
+    pub(super) fn hold(&mut self, bits: impl Iterator<Item = FrontBit>) -> anyhow::Result<()> {
+        let mut changed = BTreeSet::new();
+        for bit in bits {
+            self.count(bit);
+            if self.words[bit.word() as usize] & bit.mask() == 0 {
+                self.words[bit.word() as usize] |= bit.mask();
+                changed.insert(bit.word());
+            }
+        }
+        self.write_all(changed)
+    }
+
+    /// Counts one ban less behind each bit and clears those with none; each word is written once.
+    pub(super) fn release(&mut self, bits: impl Iterator<Item = FrontBit>) -> anyhow::Result<()> {
+        let mut changed = BTreeSet::new();
+        for bit in bits {
+            let Some(behind) = self.behind.get_mut(&bit) else {
+                // An entry that somebody else wrote: its bit was never this bitmap's.
+                continue;
+            };
+            *behind -= 1;
+            if *behind == 0 {
+                self.behind.remove(&bit);
+                self.words[bit.word() as usize] &= !bit.mask();
+                changed.insert(bit.word());
+            }
+        }
+        self.write_all(changed)
+    }
+
+    /// Whether the kernel has the bit.
+    #[cfg(test)]
+    pub(super) fn is_set(&self, bit: FrontBit) -> anyhow::Result<bool> {
+        Ok(self.map.get(&bit.word(), 0)? & bit.mask() != 0)
+    }
+
+    fn write_all(&mut self, words: BTreeSet<u32>) -> anyhow::Result<()> {
+        words.into_iter().try_for_each(|word| self.write(word))
+    }
+
+    fn write(&mut self, word: u32) -> anyhow::Result<()> {
+        self.map
+            .set(word, self.words[word as usize], 0)
+            .context("cannot write the front bitmap")
+    }
+}

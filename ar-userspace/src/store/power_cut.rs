@@ -1,0 +1,233 @@
+//! A power cut at any write: what the disk then holds is opened like any other store.
+
+use std::io;
+use std::sync::{Arc, Mutex};
+
+use proptest::prelude::*;
+use proptest::sample::Index;
+use redb::StorageBackend;
+
+use super::tests::{CLOCKS, change, record};
+use super::*;
+use crate::source::FileId;
+
+/// Transactions of a run.
+const COMMITS: u64 = 40;
+
+/// What the disk keeps whole, whatever happens to the rest of a write.
+const SECTOR: usize = 512;
+
+#[derive(Clone, Debug)]
+enum Operation {
+    Write { offset: u64, bytes: Vec<u8> },
+    SetLength(u64),
+    Sync,
+}
+
+/// A disk that remembers in which order it was written and synchronised.
+#[derive(Clone, Debug, Default)]
+struct Disk {
+    state: Arc<Mutex<State>>,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    bytes: Vec<u8>,
+    done: Vec<Operation>,
+}
+
+impl State {
+    fn apply(&mut self, operation: Operation) {
+        perform(&mut self.bytes, &operation);
+        self.done.push(operation);
+    }
+}
+
+fn perform(disk: &mut Vec<u8>, operation: &Operation) {
+    match operation {
+        Operation::Write { offset, bytes } => {
+            let offset = usize::try_from(*offset).unwrap();
+            let end = offset + bytes.len();
+            disk.resize(disk.len().max(end), 0);
+            disk[offset..end].copy_from_slice(bytes);
+        }
+        Operation::SetLength(length) => disk.resize(usize::try_from(*length).unwrap(), 0),
+        Operation::Sync => {}
+    }
+}
+
+impl StorageBackend for Disk {
+    fn len(&self) -> io::Result<u64> {
+        Ok(self.state.lock().unwrap().bytes.len() as u64)
+    }
+
+    fn read(&self, offset: u64, out: &mut [u8]) -> io::Result<()> {
+        let offset = usize::try_from(offset).unwrap();
+        out.copy_from_slice(&self.state.lock().unwrap().bytes[offset..offset + out.len()]);
+        Ok(())
+    }
+
+    fn set_len(&self, length: u64) -> io::Result<()> {
+        self.state
+            .lock()
+            .unwrap()
+            .apply(Operation::SetLength(length));
+        Ok(())
+    }
+
+    fn sync_data(&self) -> io::Result<()> {
+        self.state.lock().unwrap().apply(Operation::Sync);
+        Ok(())
+    }
+
+    fn write(&self, offset: u64, data: &[u8]) -> io::Result<()> {
+        let bytes = data.to_vec();
+        self.state
+            .lock()
+            .unwrap()
+            .apply(Operation::Write { offset, bytes });
+        Ok(())
+    }
+}
+
+/// Everything that a run did to the disk, and what the store held after each commit.
+struct Run {
+    done: Vec<Operation>,
+    /// Operations done when the commit had returned, and the state that it made.
+    commits: Vec<(usize, Held)>,
+}
+
+/// Bans come, move and go, the position advances with each.
+fn run() -> Run {
+    let disk = Disk::default();
+    let database = Database::builder()
+        .create_with_backend(disk.clone())
+        .unwrap();
+    file::lay_out(&database).unwrap();
+    let mut run = Run {
+        done: Vec::new(),
+        commits: Vec::new(),
+    };
+    let note = |run: &mut Run| {
+        let done = disk.state.lock().unwrap().done.len();
+        run.commits.push((done, read(&database).unwrap()));
+    };
+    note(&mut run);
+    for number in 1..=COMMITS {
+        let changed = (0..20).map(|one| {
+            let address = format!("198.51.100.{}", (number * 7 + one * 3) % 200);
+            let offences = u32::try_from(number).unwrap();
+            let Change { key, record } = change(&record(&address, offences, None));
+            let kept = !(number + one).is_multiple_of(5);
+            (
+                key,
+                record
+                    .filter(|_| kept)
+                    .map(|record| record.on_the_wall(CLOCKS)),
+            )
+        });
+        let position = Position {
+            file: FileId::default(),
+            offset: number * 1_000,
+            before: vec![b'x'; 1024],
+            repeats_until: 0,
+        };
+        let batch = Batch {
+            changes: changed.collect(),
+            positions: BTreeMap::from([("alerts.json".into(), position)]),
+            handled: (number * 100..number * 100 + 20).collect(),
+            since: None,
+        };
+        commit(&database, &batch).unwrap();
+        note(&mut run);
+    }
+    run.done.clone_from(&disk.state.lock().unwrap().done);
+    run
+}
+
+/// What the disk holds when the power is cut after `cut` operations: all up to the last synchronisation, and
+/// of what came later any part, sector by sector.
+fn left(done: &[Operation], cut: usize, mut survives: impl FnMut() -> bool) -> Vec<u8> {
+    let before = &done[..cut];
+    let is_sync = |operation: &Operation| matches!(operation, Operation::Sync);
+    let certain = before.iter().rposition(is_sync).map_or(0, |at| at + 1);
+    let mut disk = Vec::new();
+    for operation in &before[..certain] {
+        perform(&mut disk, operation);
+    }
+    for operation in &before[certain..] {
+        match operation {
+            Operation::Write { offset, bytes } => {
+                for (place, sector) in bytes.chunks(SECTOR).enumerate() {
+                    if survives() {
+                        let offset = offset + (place * SECTOR) as u64;
+                        let bytes = sector.to_vec();
+                        perform(&mut disk, &Operation::Write { offset, bytes });
+                    }
+                }
+            }
+            other if survives() => perform(&mut disk, other),
+            _ => {}
+        }
+    }
+    disk
+}
+
+/// AR-IMP-1, AR-IMP-8: bans, positions and identifiers are those of one commit, at or after the last that returned.
+fn check(run: &Run, cut: usize, survives: impl FnMut() -> bool) {
+    let returned = run.commits.iter().rposition(|(done, _)| *done <= cut);
+    let Some(returned) = returned else {
+        // The first layout is made beside its place and not linked in before it is whole.
+        return;
+    };
+    let directory = tempfile::tempdir().unwrap();
+    let disk = left(&run.done, cut, survives);
+    fs::write(directory.path().join(file::NAME), disk).unwrap();
+    let (_, held) = Store::open(directory.path()).unwrap();
+    let possible = run.commits[returned..].iter().take(2);
+    assert!(
+        possible.clone().any(|(_, state)| *state == held),
+        "after {cut} operations: neither commit {returned} nor the next, but the alerts up to {:?}",
+        held.positions
+            .values()
+            .map(|position| position.offset)
+            .max()
+    );
+}
+
+fn cuts() -> u32 {
+    match std::env::var("ARFW_FAULTS").as_deref() {
+        Ok("long") => 2_000,
+        _ => 150,
+    }
+}
+
+#[test]
+fn a_power_cut_at_any_write_leaves_a_whole_commit() {
+    let run = run();
+    let syncs = run
+        .done
+        .iter()
+        .filter(|done| matches!(done, Operation::Sync));
+    assert!(
+        syncs.count() as u64 >= COMMITS,
+        "commits are not synchronised"
+    );
+    let mut runner = proptest::test_runner::TestRunner::new(ProptestConfig {
+        cases: cuts(),
+        failure_persistence: None,
+        ..ProptestConfig::default()
+    });
+    runner
+        .run(
+            &(any::<Index>(), prop::collection::vec(any::<bool>(), 1..64)),
+            |(cut, survivors)| {
+                let mut survivors = survivors.into_iter().cycle();
+                check(&run, cut.index(run.done.len() + 1), || {
+                    survivors.next().unwrap_or(false)
+                });
+                Ok(())
+            },
+        )
+        .unwrap();
+}
