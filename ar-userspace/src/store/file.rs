@@ -163,7 +163,8 @@ fn explained(error: DatabaseError) -> anyhow::Error {
 
 fn damaged(why: &str) -> anyhow::Error {
     anyhow::anyhow!(
-        "it is damaged: {why}; keep a copy, then move it away: the next start makes a new one, takes over the bans \
-         that the kernel holds, and knows no offences from before"
+        "it is damaged: {why}; `arfw store export` saves what can be read of it, and `arfw store import` makes a new one \
+         of that once it is moved away; without that, a start takes over the bans that the kernel holds, and knows no \
+         offences from before"
     )
 }

@@ -248,7 +248,7 @@ fn a_damaged_store_is_refused_and_left_as_it_is() {
             bytes[at.unwrap()] ^= 1;
             fs::write(path, bytes).unwrap();
         },
-        &["it is damaged", "move it away"],
+        &["it is damaged", "arfw store export"],
     );
     check_untouched(
         |path| {

@@ -119,7 +119,8 @@ macro_rules! text {
 #[serde(try_from = "String", into = "String")]
 struct Address(Offender);
 
-text!(Address: |text: &str| text.parse().map(Address).map_err(|_| expected("a literal address", text)),
+text!(Address: |text: &str| text.parse().map(|prefix| Address(Offender::network(prefix)))
+        .map_err(|_| expected("a literal address or network", text)),
     |Address(offender)| offender.to_string());
 
 #[derive(Clone, Copy, Debug, Serialize, Deserialize)]

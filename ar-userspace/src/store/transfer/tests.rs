@@ -4,13 +4,14 @@ use super::super::Store;
 use super::*;
 use crate::config::{Enforcement, Executable};
 use crate::ledger::{AlertId, Ban, ByHand, Key, Record};
+use crate::offender::Offender;
 use crate::source::{FileId, Position};
 use crate::time::{Expiry, Wall};
 
 fn record(address: &str, ban: Option<(Expiry<Wall>, Enforcement)>) -> Record<Wall> {
     Record {
         key: Key {
-            offender: address.parse().unwrap(),
+            offender: Offender::network(address.parse().unwrap()),
             executable: Executable::new("firewall-drop"),
         },
         offences: 3,
@@ -72,20 +73,23 @@ fn assert_same(one: &Held, other: &Held) {
 
 #[test]
 fn an_imported_store_holds_what_was_exported() {
+    let mut held = held();
+    let network = record("203.0.114.0/24", Some((Expiry::Never, Enforcement::Kernel)));
+    held.records.insert(2, network);
     let directory = tempfile::tempdir().unwrap();
     import(
         directory.path(),
-        &parse(exported(&held()).as_bytes()).unwrap(),
+        &parse(exported(&held).as_bytes()).unwrap(),
     )
     .unwrap();
     let (store, opened) = Store::open(directory.path()).unwrap();
-    assert_same(&opened, &held());
+    assert_same(&opened, &held);
     let error = read(directory.path()).unwrap_err().to_string();
     assert!(error.contains("is in use: stop the daemon"), "{error}");
     drop(store);
     let contents = read(directory.path()).unwrap();
     assert!(contents.closed && contents.damage.is_empty());
-    assert_same(&contents.held, &held());
+    assert_same(&contents.held, &held);
     let names = fs::read_dir(directory.path()).unwrap();
     assert_eq!(names.count(), 1);
 }
@@ -184,7 +188,7 @@ fn every_mistake_has_its_place() {
         (
             "198.51.100.9",
             "host",
-            "expected a literal address, found `host`",
+            "expected a literal address or network, found `host`",
         ),
         (
             "203.0.113.5",
