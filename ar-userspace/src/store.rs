@@ -93,7 +93,7 @@ pub struct Trouble {
     pub cause: String,
     /// Attempts so far, about one a second.
     pub attempts: u64,
-    /// Keys that wait to be written.
+    /// Keys that waited to be written after that attempt.
     pub waiting: usize,
 }
 
@@ -215,12 +215,7 @@ impl Store {
     /// Why nothing can be written at the moment; `None` when all is well.
     #[must_use]
     pub fn trouble(&self) -> Option<Trouble> {
-        let waiting = self.shared.lock();
-        let trouble = waiting.trouble.clone()?;
-        Some(Trouble {
-            waiting: waiting.batch.changes.len(),
-            ..trouble
-        })
+        self.shared.lock().trouble.clone()
     }
 
     /// Waits until all that was handed over is on the disk, for `limit` at most, and says whether it is.
@@ -317,7 +312,7 @@ impl Shared {
             since,
             cause: format!("{error:#}"),
             attempts: attempts + 1,
-            waiting: 0,
+            waiting: batch.changes.len(),
         });
         waiting.batch = batch;
         let pause = self

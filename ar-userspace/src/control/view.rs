@@ -291,7 +291,7 @@ pub struct StoreTrouble {
     pub cause: String,
     /// Attempts so far.
     pub attempts: u64,
-    /// Keys that wait to be written.
+    /// Keys that waited to be written after that attempt.
     pub waiting: usize,
 }
 

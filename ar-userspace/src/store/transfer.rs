@@ -21,7 +21,7 @@ use redb::{
 use serde::Serialize;
 
 use self::line::{Handled, Header, Line, StoredPosition, StoredRecord};
-use super::file::StoreFile;
+use super::file::{self, StoreFile};
 use super::{ABOUT, Batch, HANDLED, Held, POSITIONS, RECORDS, VERSION, commit, encoding};
 
 /// Identifiers on one line, and in one row of an imported store.
@@ -48,7 +48,7 @@ pub struct Contents {
 ///
 /// When there is none, a daemon uses it, it is another program's or of another version, or nothing of it can be read.
 pub fn read(state_dir: &Path) -> anyhow::Result<Contents> {
-    let path = state_dir.join("arfw.redb");
+    let path = state_dir.join(file::NAME);
     let file_bytes = match fs::metadata(&path) {
         Ok(metadata) => metadata.len(),
         Err(error) if error.kind() == io::ErrorKind::NotFound => {
@@ -322,7 +322,7 @@ pub fn parse(text: &[u8]) -> Result<Held, Vec<String>> {
 pub fn import(state_dir: &Path, held: &Held) -> anyhow::Result<()> {
     fs::create_dir_all(state_dir)
         .with_context(|| format!("cannot make the state directory `{}`", state_dir.display()))?;
-    let path = state_dir.join("arfw.redb");
+    let path = state_dir.join(file::NAME);
     if path.try_exists()? {
         return Err(there_is_one(&path));
     }
