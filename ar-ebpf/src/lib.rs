@@ -6,6 +6,9 @@
 
 #![no_std]
 
+#[cfg(feature = "user")]
+pub mod batch;
+
 /// Version of everything in this file. User space refuses pinned maps of another version.
 pub const ABI_VERSION: u32 = 2;
 

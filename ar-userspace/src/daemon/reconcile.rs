@@ -1,6 +1,5 @@
 //! The start: ledger and enforcer agree before anything new is read.
 
-use std::collections::BTreeMap;
 use std::time::Duration;
 
 use super::Daemon;
@@ -20,12 +19,12 @@ impl Daemon {
     pub(super) fn reconcile(&mut self) -> anyhow::Result<()> {
         let now = clock::now();
         let mut drift = Drift::default();
-        let found: BTreeMap<Offender, Standing> = self
-            .enforcer
-            .enforced(clock::kernel_clock())?
+        let found = self.enforcer.enforced(clock::kernel_clock())?;
+        let mut found: Vec<(Offender, Standing)> = found
             .into_iter()
             .map(|ban| (ban.offender, ban.standing))
             .collect();
+        found.sort_unstable_by_key(|&(offender, _)| offender);
         while self
             .ledger
             .next_deadline()
@@ -34,45 +33,46 @@ impl Daemon {
             self.ledger.handle_timeout(now);
             self.perform(now);
         }
-        let differing: Vec<Hold> = self
-            .ledger
-            .standings(now)
-            .filter(|(offender, wanted)| {
-                drift.stored += 1;
-                !found
-                    .get(offender)
-                    .is_some_and(|found| same_end(found.until, wanted.until))
-            })
-            .map(|(offender, standing)| Hold {
-                offender,
-                standing: Some(standing),
-            })
-            .collect();
+        let mut differing = Vec::new();
+        let mut unknown = Vec::new();
+        // Both are in the order of offenders.
+        let mut rest = found.into_iter().peekable();
+        for (offender, wanted) in self.ledger.standings(now) {
+            drift.stored += 1;
+            while let Some(other) = rest.next_if(|&(other, _)| other < offender) {
+                unknown.push(other);
+            }
+            let found = rest.next_if(|&(other, _)| other == offender);
+            if !found.is_some_and(|(_, found)| same_end(found.until, wanted.until)) {
+                differing.push(Hold {
+                    offender,
+                    standing: Some(wanted),
+                });
+            }
+        }
+        unknown.extend(rest);
         drift.corrected = differing.len();
         for failure in self.enforcer.hold(&differing, clock::kernel_clock()) {
             self.counts.failed += 1;
             self.journal.not_restored(&failure.cause);
         }
-        for (offender, standing) in found {
-            if self.ledger.standing(offender, now).is_none() {
-                drift.adopted += 1;
-                let key = Key {
+        drift.adopted = unknown.len();
+        for (offender, standing) in unknown {
+            let Standing {
+                since,
+                until,
+                rule_id,
+            } = standing;
+            let adoption = Adoption {
+                key: Key {
                     offender,
                     executable: self.adopted_as(),
-                };
-                let Standing {
-                    since,
-                    until,
-                    rule_id,
-                } = standing;
-                let adoption = Adoption {
-                    key,
-                    since,
-                    until,
-                    rule_id,
-                };
-                self.ledger.apply(ledger::Event::Adopt(adoption), now);
-            }
+                },
+                since,
+                until,
+                rule_id,
+            };
+            self.ledger.apply(ledger::Event::Adopt(adoption), now);
         }
         self.perform(now);
         // What was only taken over is not counted as made.

@@ -149,14 +149,23 @@ impl Enforcer for Xdp {
     fn hold(&mut self, wanted: &[Hold], clock: KernelClock) -> Vec<Failure> {
         let mut failures = Vec::new();
         for (place, Hold { offender, standing }) in wanted.iter().enumerate() {
-            let result = self.state.hold(*offender, *standing, clock);
-            if let Err(error) = result {
+            // New bans are written together. What comes later about one of them finds it written.
+            let is_staged = match (wanted, standing) {
+                ([_], _) | (_, None) => false,
+                (_, Some(standing)) => self.state.stage(place, *offender, *standing, clock),
+            };
+            if is_staged {
+                continue;
+            }
+            self.state.flush(&mut failures);
+            if let Err(error) = self.state.hold(*offender, *standing, clock) {
                 failures.push(Failure {
                     place,
                     cause: format!("{error:#}"),
                 });
             }
         }
+        self.state.flush(&mut failures);
         failures
     }
 
@@ -186,6 +195,32 @@ impl Enforcer for Xdp {
 }
 
 impl State {
+    /// Keeps the ban of an address that nothing is held for, until [`State::flush`].
+    fn stage(
+        &mut self,
+        place: usize,
+        offender: Offender,
+        standing: Standing,
+        clock: KernelClock,
+    ) -> bool {
+        match offender.addr() {
+            _ if !offender.is_host() => false,
+            IpAddr::V4(addr) => {
+                let octets = addr.octets();
+                self.v4.stage(place, AddrV4 { octets }, standing, clock)
+            }
+            IpAddr::V6(addr) => {
+                let octets = addr.octets();
+                self.v6.stage(place, AddrV6 { octets }, standing, clock)
+            }
+        }
+    }
+
+    fn flush(&mut self, failures: &mut Vec<Failure>) {
+        self.v4.flush(failures);
+        self.v6.flush(failures);
+    }
+
     fn hold(
         &mut self,
         offender: Offender,

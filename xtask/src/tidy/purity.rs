@@ -55,7 +55,8 @@ const KERNEL: [&str; 2] = ["aya", "ar_ebpf"];
 const KERNEL_USER: [&str; 2] = ["enforcer", "xdp"];
 
 /// Where unsafe code may stand.
-const UNSAFE: [&str; 3] = [
+const UNSAFE: [&str; 4] = [
+    "ar-ebpf/src/batch.rs",
     "ar-ebpf/src/lib.rs",
     "ar-ebpf/src/maps.rs",
     "ar-ebpf/src/packet.rs",

@@ -6,8 +6,9 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use anyhow::Context as _;
+use ar_ebpf::batch::Batch;
 use ar_ebpf::{FRONT_WORDS, FrontBit};
-use aya::maps::{Array, Map, MapData};
+use aya::maps::{Array, IterableMap as _, Map, MapData};
 
 pub(super) struct Front {
     map: Array<MapData, u64>,
@@ -18,12 +19,36 @@ pub(super) struct Front {
 }
 
 impl Front {
-    pub(super) fn new(map: Map) -> anyhow::Result<Self> {
-        Ok(Self {
+    /// Takes a bitmap and makes it agree with what stands behind it; only words that differ are written.
+    pub(super) fn adopt(map: Map, bits: impl Iterator<Item = FrontBit>) -> anyhow::Result<Self> {
+        let mut bits: Vec<FrontBit> = bits.collect();
+        bits.sort_unstable();
+        let mut front = Self {
             map: Array::try_from(map)?,
-            behind: BTreeMap::new(),
+            behind: bits
+                .chunk_by(|one, other| one == other)
+                .map(|same| (same[0], u32::try_from(same.len()).unwrap_or(u32::MAX)))
+                .collect(),
             words: vec![0; FRONT_WORDS as usize],
-        })
+        };
+        for bit in bits {
+            front.words[bit.word() as usize] |= bit.mask();
+        }
+        let mut differing = Vec::new();
+        front
+            .batch()?
+            .read(|word, found| {
+                if front
+                    .words
+                    .get(word as usize)
+                    .is_some_and(|&bits| bits != found)
+                {
+                    differing.push(word);
+                }
+            })
+            .context("cannot read the front bitmap")?;
+        front.write_all(differing)?;
+        Ok(front)
     }
 
     /// Sets the bit, if it is not, without counting anything behind it.
@@ -77,8 +102,22 @@ impl Front {
         Ok(self.map.get(&bit.word(), 0)? & bit.mask() != 0)
     }
 
-    fn write_all(&mut self, words: BTreeSet<u32>) -> anyhow::Result<()> {
-        words.into_iter().try_for_each(|word| self.write(word))
+    fn write_all(&mut self, places: impl IntoIterator<Item = u32>) -> anyhow::Result<()> {
+        let places: Vec<u32> = places.into_iter().collect();
+        match *places {
+            [] => Ok(()),
+            [place] => self.write(place),
+            _ => {
+                let word = |&place: &u32| self.words[place as usize];
+                let words: Vec<u64> = places.iter().map(word).collect();
+                let (_, written) = self.batch()?.write(&places, &words);
+                written.context("cannot write the front bitmap")
+            }
+        }
+    }
+
+    fn batch(&self) -> anyhow::Result<Batch<'_, u32, u64>> {
+        Batch::new(self.map.map()).context("cannot use the front bitmap")
     }
 
     fn write(&mut self, word: u32) -> anyhow::Result<()> {

@@ -4,13 +4,14 @@ use std::collections::BTreeSet;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use anyhow::Context as _;
+use ar_ebpf::batch::Batch;
 use ar_ebpf::{AddrV4, AddrV6, Ban, FrontBit, NEVER, NetworkV4, NetworkV6, flag, setting};
 use aya::Pod;
 use aya::maps::{HashMap, IterableMap as _, Map, MapData, MapError};
 
 use super::front::Front;
 use super::prefixes::Prefixes;
-use crate::enforcer::{Counters, Enforced};
+use crate::enforcer::{Counters, Enforced, Failure};
 use crate::ledger::Standing;
 use crate::offender::{Offender, Prefix};
 use crate::time::{Expiry, KernelClock};
@@ -134,22 +135,33 @@ pub(super) struct Table<A: Address> {
     /// Those of the bans that the bitmap counts: others can write and remove entries of a pinned map too, and
     /// no bit may go while a ban stands behind it.
     counted: BTreeSet<A>,
+    /// Bans that are new, until [`Table::flush`] writes them together; all are counted in `counted`, and not yet
+    /// in the bitmap.
+    staged: Vec<Staged<A>>,
     prefixes: Prefixes<A>,
     front: Front,
+}
+
+struct Staged<A> {
+    /// Place among those that the enforcer was handed.
+    place: usize,
+    address: A,
+    ban: Ban,
 }
 
 impl<A: Address> Table<A> {
     /// Takes maps that may hold bans, and makes the bitmap agree with them.
     pub(super) fn adopt(bans: Map, front: Map, prefixes: Prefixes<A>) -> anyhow::Result<Self> {
         let bans: HashMap<_, A, Ban> = HashMap::try_from(bans)?;
-        let mut front = Front::new(front)?;
-        let counted: Result<BTreeSet<A>, _> = bans.keys().collect();
-        let counted = counted.context("cannot read the bans")?;
+        let mut counted = Vec::new();
+        read_bans(&bans, |address, _| counted.push(address))?;
+        let counted = BTreeSet::from_iter(counted);
         let bits = counted.iter().copied().map(Address::front_bit);
-        front.hold(bits.chain(prefixes.front_bits()))?;
+        let front = Front::adopt(front, bits.chain(prefixes.front_bits()))?;
         Ok(Self {
             bans,
             counted,
+            staged: Vec::new(),
             prefixes,
             front,
         })
@@ -176,6 +188,79 @@ impl<A: Address> Table<A> {
     /// The bits of [`setting`] that stand for this family.
     pub(super) fn settings(&self) -> u32 {
         self.prefixes.settings()
+    }
+
+    /// Keeps a ban to be written by [`Table::flush`], if nothing is held for the address.
+    pub(super) fn stage(
+        &mut self,
+        place: usize,
+        address: A,
+        standing: Standing,
+        clock: KernelClock,
+    ) -> bool {
+        let is_new = self.counted.insert(address);
+        if is_new {
+            self.staged.push(Staged {
+                place,
+                address,
+                ban: fresh(standing, clock),
+            });
+        }
+        is_new
+    }
+
+    /// Writes what was staged, and tells what failed. An entry that somebody else made meanwhile is replaced.
+    pub(super) fn flush(&mut self, failures: &mut Vec<Failure>) {
+        if self.staged.is_empty() {
+            return;
+        }
+        let staged = std::mem::take(&mut self.staged);
+        let mut fail = |staged: &Staged<A>, error: &anyhow::Error| {
+            failures.push(Failure {
+                place: staged.place,
+                cause: format!(
+                    "cannot write the ban of {}: {error:#}",
+                    staged.address.addr()
+                ),
+            });
+        };
+        // The bits first: a ban in the map must never be hidden by them.
+        let bits = staged.iter().map(|staged| staged.address.front_bit());
+        let writable = self
+            .front
+            .hold(bits.clone())
+            .and_then(|()| Ok(Batch::new(self.bans.map())?));
+        let batch = match writable {
+            Ok(batch) => batch,
+            Err(error) => {
+                for staged in &staged {
+                    self.counted.remove(&staged.address);
+                    fail(staged, &error);
+                }
+                // Why has been told already; a bit too many only costs a look-up.
+                let _ = self.front.release(bits);
+                return;
+            }
+        };
+        let keys: Vec<A> = staged.iter().map(|staged| staged.address).collect();
+        let values: Vec<Ban> = staged.iter().map(|staged| staged.ban).collect();
+        let mut done = 0;
+        let mut failed = Vec::new();
+        while done < keys.len() {
+            let (written, result) = batch.write(&keys[done..], &values[done..]);
+            done += written;
+            if let Err(error) = result {
+                failed.push(keys[done]);
+                fail(&staged[done], &error.into());
+                done += 1;
+            }
+        }
+        for address in &failed {
+            self.counted.remove(address);
+        }
+        let _ = self
+            .front
+            .release(failed.into_iter().map(Address::front_bit));
     }
 
     /// Makes the kernel hold exactly `standing` for one address.
@@ -257,15 +342,22 @@ fn enforced<A: Address>(
     clock: KernelClock,
 ) -> anyhow::Result<Vec<Enforced>> {
     let mut enforced = Vec::new();
-    for entry in bans.iter() {
-        let (address, ban) = entry.context("cannot read the bans")?;
-        if ban.expires_at_ns <= clock.now_nanos() {
-            continue;
+    read_bans(bans, |address, ban| {
+        if ban.expires_at_ns > clock.now_nanos() {
+            let offender = Offender::new(address.addr());
+            enforced.push(told(offender, &ban, ban.expires_at_ns, clock));
         }
-        let offender = Offender::new(address.addr());
-        enforced.push(told(offender, &ban, ban.expires_at_ns, clock));
-    }
+    })?;
     Ok(enforced)
+}
+
+fn read_bans<A: Address>(
+    bans: &HashMap<MapData, A, Ban>,
+    each: impl FnMut(A, Ban),
+) -> anyhow::Result<()> {
+    Batch::new(bans.map())
+        .and_then(|batch| batch.read(each))
+        .context("cannot read the bans")
 }
 
 /// One ban whose end is `expires_at_ns`.
@@ -348,9 +440,8 @@ mod tests {
     use crate::enforcer::xdp::OBJECT;
     use ar_ebpf::map;
 
-    /// Real maps of the kernel, pinned nowhere.
-    #[test]
-    fn no_bit_goes_while_a_ban_stands_behind_it() {
+    /// A table of real maps of the kernel with room for 16 bans, pinned nowhere.
+    fn table() -> Table<AddrV4> {
         let mut kernel = aya::EbpfLoader::new()
             .map_max_entries(map::BANS_V4, 16)
             .map_max_entries(map::BANS_V6, 16)
@@ -359,13 +450,60 @@ mod tests {
         let mut take = |name| kernel.take_map(name).unwrap();
         let prefixes = Prefixes::adopt(take(map::PREFIXES_V4), take(map::ALLOW_V4)).unwrap();
         let (bans, front) = (take(map::BANS_V4), take(map::FRONT_V4));
-        let mut table = Table::<AddrV4>::adopt(bans, front, prefixes).unwrap();
-        let clock = crate::clock::kernel_clock();
-        let standing = Standing {
+        Table::adopt(bans, front, prefixes).unwrap()
+    }
+
+    fn for_ever(clock: KernelClock) -> Standing {
+        Standing {
             until: Expiry::Never,
             since: clock.moment(clock.now_nanos()),
             rule_id: 1,
+        }
+    }
+
+    #[test]
+    fn of_bans_written_together_those_without_room_fail_one_by_one() {
+        let mut table = table();
+        let clock = crate::clock::kernel_clock();
+        let address = |last| AddrV4 {
+            octets: [203, 0, last, 7],
         };
+        table
+            .hold(address(3), Some(for_ever(clock)), clock)
+            .unwrap();
+        for last in 0..20 {
+            let is_new = table.stage(last.into(), address(last), for_ever(clock), clock);
+            assert_eq!(is_new, last != 3);
+        }
+        let mut failures = Vec::new();
+        table.flush(&mut failures);
+        let failed: Vec<usize> = failures.iter().map(|failure| failure.place).collect();
+        assert_eq!(failed, [16, 17, 18, 19]);
+        let cause = &failures[0].cause;
+        assert!(
+            cause.starts_with("cannot write the ban of 203.0.16.7: "),
+            "{cause}"
+        );
+        let held = table.enforced(clock).unwrap();
+        assert_eq!(held.len(), 16);
+        for last in 0..20 {
+            let is_set = table.front.is_set(address(last).front_bit()).unwrap();
+            assert_eq!(is_set, last < 16, "{last}");
+        }
+
+        // With room again, the same address is new again.
+        table.hold(address(0), None, clock).unwrap();
+        assert!(table.stage(0, address(17), for_ever(clock), clock));
+        table.flush(&mut failures);
+        assert_eq!(failures.len(), 4);
+        assert!(table.front.is_set(address(17).front_bit()).unwrap());
+    }
+
+    #[test]
+    fn no_bit_goes_while_a_ban_stands_behind_it() {
+        let mut table = table();
+        let clock = crate::clock::kernel_clock();
+        let standing = for_ever(clock);
         let [theirs, ours] = [1, 2].map(|last| AddrV4 {
             octets: [203, 0, 113, last],
         });
