@@ -32,15 +32,15 @@ use crate::clock::{self, Alarm};
 use crate::config::{Config, Enforcement};
 use crate::control::{self, Request, view::Counts};
 use crate::enforcer::exec::{self, Programs, Report};
-use crate::enforcer::{Enforcer, Leave};
-use crate::ledger::{self, Key, Ledger, Limits, Record, Ruling};
+use crate::enforcer::{Enforced, Enforcer, Leave};
+use crate::ledger::{self, Key, Ledger, Limits, Ruling};
 use crate::policy::{Decision, Guard, Offence, Policy, Target};
 use crate::responses_log::{Lines, ResponsesLog};
 use crate::source::file::Follower;
 use crate::source::{self, Batch, Position};
-use crate::store::Store;
+use crate::store::{self, Store};
 use crate::surroundings::{self, Found, Sessions, Watch};
-use crate::time::{Moment, Wall};
+use crate::time::Moment;
 use arrival::Arrival;
 pub use by_hand::Widest;
 use handled::Handled;
@@ -91,11 +91,20 @@ pub struct Settings {
     pub surroundings: surroundings::Settings,
 }
 
+/// An enforcer that has just been started.
+pub struct Started {
+    /// The enforcer.
+    pub enforcer: Box<dyn Enforcer>,
+    /// The bans of each family that it has room for.
+    pub limits: Limits,
+    /// What it found enforced, in no order that means anything.
+    pub found: Vec<Enforced>,
+}
+
 /// Runs until it is told to stop. Must be called within a current-thread runtime with I/O.
 ///
 /// `source` reads the configuration once more when that is asked for. `enforcer` is called once the run
-/// directory is taken, so that two daemons never load the program side by side; it tells the enforcer and
-/// the bans of each family that it has room for.
+/// directory is taken, so that two daemons never load the program side by side.
 ///
 /// # Errors
 ///
@@ -103,29 +112,26 @@ pub struct Settings {
 pub async fn run(
     settings: Settings,
     source: reload::Source,
-    enforcer: impl FnOnce() -> anyhow::Result<(Box<dyn Enforcer>, Limits)>,
+    enforcer: impl FnOnce() -> anyhow::Result<Started>,
 ) -> anyhow::Result<()> {
     let instance = Instance::take(&settings.run_dir)?;
     let mut signals = Signals::listen()?;
-    let (store, held) = Store::open(&settings.state_dir)?;
+    let (store, held, records) = Store::start(&settings.state_dir)?;
     // Before the enforcer, so that alerts which are written while it starts are read.
     let (follower, start) = Follower::start(&settings.alerts, held.positions.get(&settings.alerts))
         .with_context(|| format!("cannot follow `{}`", settings.alerts.display()))?;
     let log = responses::open(settings.responses_log.as_deref())?;
-    let (enforcer, limits) = enforcer()?;
-    let (watch, found) = Watch::start(settings.surroundings.clone())?;
-    let lines = log.as_ref().and_then(ResponsesLog::lines);
-    let (mut daemon, mut reports) = Daemon::new(
-        settings,
-        source,
-        store,
-        held.records,
+    let Started {
         enforcer,
         limits,
-        lines,
-    )?;
+        found: enforced,
+    } = enforcer()?;
+    let (watch, found) = Watch::start(settings.surroundings.clone())?;
+    let lines = log.as_ref().and_then(ResponsesLog::lines);
+    let (mut daemon, mut reports) =
+        Daemon::new(settings, source, store, records, enforcer, limits, lines)?;
     daemon.handled = Handled::restore(held.handled);
-    daemon.reconcile()?;
+    daemon.reconcile(enforced);
     daemon.protect_first(found);
     // So that the next start knows what was there when this one began.
     daemon.read_to = follower.position();
@@ -283,7 +289,7 @@ impl Daemon {
         settings: Settings,
         source: reload::Source,
         store: Store,
-        records: Vec<Record<Wall>>,
+        records: store::Records,
         enforcer: Box<dyn Enforcer>,
         limits: Limits,
         lines: Option<Lines>,
@@ -295,8 +301,15 @@ impl Daemon {
             debounce: settings.debounce,
         };
         let clocks = clock::clocks();
-        let records = records.into_iter().map(|record| record.since_boot(clocks));
+        let mut unreadable = Ok(());
+        let records = records.map_while(|record| {
+            record
+                .map(|record| record.since_boot(clocks))
+                .map_err(|error| unreadable = Err(error))
+                .ok()
+        });
         let mut ledger = Ledger::restore(ledger_settings, records, clocks.moment);
+        unreadable?;
         ledger.track_changes();
         let node = node();
         let for_programs = lines.clone().filter(|_| settings.log_programs);

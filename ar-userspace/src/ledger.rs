@@ -21,6 +21,7 @@
 
 use std::collections::{BTreeSet, VecDeque};
 
+use crate::config::Enforcement;
 use crate::offender::Offender;
 use crate::time::{Expiry, Moment};
 
@@ -174,6 +175,25 @@ impl Ledger {
             .map(|place| self.table.record(place))
     }
 
+    /// Those of [`bans`](Self::bans) that executables made.
+    pub fn program_bans(&self, now: Moment) -> impl Iterator<Item = Record> {
+        self.table
+            .places()
+            .filter(|&place| self.table[place].enforcement == Enforcement::Program)
+            .filter(move |&place| self.is_banned(place, now))
+            .map(|place| self.table.record(place))
+    }
+
+    /// Whom [`bans`](Self::bans) are about, each once.
+    pub fn banned(&self, now: Moment) -> impl Iterator<Item = Offender> {
+        self.table
+            .by_offender()
+            .filter_map(move |(offender, mut keys)| {
+                keys.any(|place| self.is_banned(place, now))
+                    .then_some(offender)
+            })
+    }
+
     /// What is remembered of one offender, by the names of executables. A ban may be over, yet not released.
     pub fn records_of(&self, offender: Offender) -> impl Iterator<Item = Record> {
         self.table
@@ -200,9 +220,7 @@ impl Ledger {
 
     /// What the kernel has to hold at `now`, for everyone, by offender.
     pub fn standings(&self, now: Moment) -> impl Iterator<Item = (Offender, Standing)> {
-        self.table
-            .offenders()
-            .filter_map(move |offender| Some((offender, self.standing(offender, now)?)))
+        self.table.standings(move |until| !until.is_over(now))
     }
 
     /// Offences of a key that count at `now`.

@@ -16,7 +16,7 @@ use std::ffi::OsStr;
 use std::fs;
 use std::os::unix::ffi::OsStrExt as _;
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, mpsc};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
@@ -57,6 +57,9 @@ const RETRY_AFTER: Duration = Duration::from_secs(1);
 
 /// Failed writes from one reminder of them in the log to the next: about a minute.
 const REMIND_EVERY: u64 = 60;
+
+/// Records that are handed out together at the start.
+const CHUNK: usize = 4096;
 
 /// An open store. Dropping it writes what still waits.
 #[derive(Debug)]
@@ -146,6 +149,30 @@ pub struct Held {
     pub handled: Vec<u64>,
 }
 
+/// Records while they are being read, in the order of their keys. After an error there are no more.
+#[derive(Debug)]
+pub struct Records {
+    chunks: mpsc::Receiver<anyhow::Result<Vec<Record<Wall>>>>,
+    chunk: std::vec::IntoIter<Record<Wall>>,
+}
+
+impl Iterator for Records {
+    type Item = anyhow::Result<Record<Wall>>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        loop {
+            if let Some(record) = self.chunk.next() {
+                return Some(Ok(record));
+            }
+            match self.chunks.recv() {
+                Ok(Ok(chunk)) => self.chunk = chunk.into_iter(),
+                Ok(Err(error)) => return Some(Err(error)),
+                Err(mpsc::RecvError) => return None,
+            }
+        }
+    }
+}
+
 impl Store {
     /// Opens `arfw.redb` in a directory, and makes both when they are not there. Gives what it holds.
     ///
@@ -154,19 +181,42 @@ impl Store {
     /// When the file is damaged, empty, another program's, of another version, in use, or cannot be written. It is
     /// never overwritten.
     pub fn open(state_dir: &Path) -> anyhow::Result<(Self, Held)> {
+        let (store, mut held, records) = Self::start(state_dir)?;
+        held.records = records.collect::<anyhow::Result<_>>()?;
+        Ok((store, held))
+    }
+
+    /// The same, while the records are still being read by the store's thread: of a million it takes long enough
+    /// to do something else meanwhile. The other part of what the store holds is there.
+    ///
+    /// # Errors
+    ///
+    /// As for [`open`](Self::open).
+    pub fn start(state_dir: &Path) -> anyhow::Result<(Self, Held, Records)> {
         fs::create_dir_all(state_dir).with_context(|| {
             format!("cannot make the state directory `{}`", state_dir.display())
         })?;
         let path = state_dir.join(file::NAME);
         let mut file = StoreFile::open(&path)?;
-        let held = read(file.database()?)
-            .with_context(|| format!("cannot read the store `{}`", path.display()))?;
+        let reading = || format!("cannot read the store `{}`", path.display());
+        let held = read_progress(file.database()?).with_context(reading)?;
         let shared = Arc::<Shared>::default();
+        let (sender, receiver) = mpsc::channel();
         let writer = std::thread::Builder::new()
             .name("store".to_owned())
             .spawn({
                 let shared = Arc::clone(&shared);
+                let path = path.clone();
                 move || {
+                    let read = file
+                        .database()
+                        .and_then(|database| read_records(database, &sender))
+                        .with_context(|| format!("cannot read the store `{}`", path.display()));
+                    if let Err(error) = read {
+                        // Whoever does not want them any more is not told.
+                        let _ = sender.send(Err(error));
+                    }
+                    drop(sender);
                     // Where there are more threads than processors, packets come before the disk.
                     let _ = setpriority_process(None, NICE);
                     shared.write(file);
@@ -179,6 +229,10 @@ impl Store {
                 writer: Some(writer),
             },
             held,
+            Records {
+                chunks: receiver,
+                chunk: Vec::new().into_iter(),
+            },
         ))
     }
 
@@ -322,14 +376,10 @@ impl Shared {
     }
 }
 
-fn read(database: &Database) -> anyhow::Result<Held> {
+/// All but the records.
+fn read_progress(database: &Database) -> anyhow::Result<Held> {
     let transaction = database.begin_read()?;
     let mut held = Held::default();
-    for entry in transaction.open_table(RECORDS)?.iter()? {
-        let (key, value) = entry?;
-        held.records
-            .push(encoding::record(key.value(), value.value())?);
-    }
     for entry in transaction.open_table(POSITIONS)?.iter()? {
         let (file, position) = entry?;
         let file = OsStr::from_bytes(file.value()).into();
@@ -340,6 +390,25 @@ fn read(database: &Database) -> anyhow::Result<Held> {
         held.handled.extend(encoding::handled(entry?.1.value()));
     }
     Ok(held)
+}
+
+/// Hands the records out in chunks.
+fn read_records(
+    database: &Database,
+    chunks: &mpsc::Sender<anyhow::Result<Vec<Record<Wall>>>>,
+) -> anyhow::Result<()> {
+    let transaction = database.begin_read()?;
+    let mut chunk = Vec::new();
+    for entry in transaction.open_table(RECORDS)?.iter()? {
+        let (key, value) = entry?;
+        chunk.push(encoding::record(key.value(), value.value())?);
+        if chunk.len() == CHUNK && chunks.send(Ok(std::mem::take(&mut chunk))).is_err() {
+            return Ok(());
+        }
+    }
+    // Whoever does not want them any more is not told.
+    let _ = chunks.send(Ok(chunk));
+    Ok(())
 }
 
 fn commit(database: &Database, batch: &Batch) -> anyhow::Result<()> {

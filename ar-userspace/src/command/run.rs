@@ -6,11 +6,12 @@ use tracing_appender::non_blocking::{NonBlockingBuilder, WorkerGuard};
 use tracing_subscriber::EnvFilter;
 
 use super::{EnforcerKind, Exit, OnStop, RunArguments, check, output};
+use crate::clock;
 use crate::daemon::reload::{Fresh, Source};
-use crate::daemon::{self, Settings};
+use crate::daemon::{self, Settings, Started};
 use crate::diagnostic;
 use crate::enforcer::dry_run::DryRun;
-use crate::enforcer::{Enforcer, xdp};
+use crate::enforcer::xdp;
 use crate::ledger::Limits;
 use crate::surroundings;
 
@@ -76,26 +77,32 @@ pub(super) fn on_runtime<T>(future: impl Future<Output = anyhow::Result<T>>) -> 
     runtime.block_on(future)
 }
 
-fn enforcer(arguments: &RunArguments) -> anyhow::Result<(Box<dyn Enforcer>, Limits)> {
+fn enforcer(arguments: &RunArguments) -> anyhow::Result<Started> {
     let limits = |bans_v4: u32, bans_v6: u32| Limits {
         bans_v4: bans_v4 as usize,
         bans_v6: bans_v6 as usize,
         ..Limits::default()
     };
     match arguments.enforcer {
-        EnforcerKind::DryRun => Ok((
-            Box::new(DryRun::default()),
-            limits(arguments.max_bans, arguments.max_bans),
-        )),
+        EnforcerKind::DryRun => Ok(Started {
+            enforcer: Box::new(DryRun::default()),
+            limits: limits(arguments.max_bans, arguments.max_bans),
+            found: Vec::new(),
+        }),
         EnforcerKind::Xdp => {
-            let xdp = xdp::Xdp::start(&xdp::Settings {
+            let settings = xdp::Settings {
                 pin_dir: arguments.directories.pin_dir.clone(),
                 max_bans: arguments.max_bans,
                 mode: arguments.xdp_mode,
                 interfaces: xdp::interfaces(&arguments.interfaces)?,
-            })?;
+            };
+            let (xdp, found) = xdp::Xdp::start(&settings, clock::kernel_clock())?;
             let (v4, v6) = xdp.room()?;
-            Ok((Box::new(xdp), limits(v4, v6)))
+            Ok(Started {
+                enforcer: Box::new(xdp),
+                limits: limits(v4, v6),
+                found,
+            })
         }
     }
 }

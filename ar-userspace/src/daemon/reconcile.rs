@@ -6,7 +6,7 @@ use super::Daemon;
 use super::journal::Drift;
 use crate::clock;
 use crate::control::view::Counts;
-use crate::enforcer::Hold;
+use crate::enforcer::{Enforced, Hold};
 use crate::ledger::{self, Adoption, Key, Standing};
 use crate::offender::Offender;
 use crate::time::Expiry;
@@ -16,10 +16,9 @@ impl Daemon {
     ///
     /// What the ledger remembers is held; what is overdue is released; a ban that only the kernel knows is
     /// adopted, never dropped in silence.
-    pub(super) fn reconcile(&mut self) -> anyhow::Result<()> {
+    pub(super) fn reconcile(&mut self, found: Vec<Enforced>) {
         let now = clock::now();
         let mut drift = Drift::default();
-        let found = self.enforcer.enforced(clock::kernel_clock())?;
         let mut found: Vec<(Offender, Standing)> = found
             .into_iter()
             .map(|ban| (ban.offender, ban.standing))
@@ -81,11 +80,10 @@ impl Daemon {
             ..Counts::default()
         };
         self.programs
-            .recall(self.ledger.bans(now), &self.settings.config);
+            .recall(self.ledger.program_bans(now), &self.settings.config);
         self.journal.reconciled(drift);
         // The white list may have grown while no daemon ran.
         self.release_white_listed(now);
-        Ok(())
     }
 }
 

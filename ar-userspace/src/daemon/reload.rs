@@ -94,12 +94,11 @@ impl Daemon {
     /// canonical text: as which text an alert had the address is not remembered.
     pub(super) fn release_white_listed(&mut self, now: Moment) -> Vec<view::WhiteListed> {
         let white_list = &self.settings.config.white_list;
+        if white_list.entries().is_empty() {
+            return Vec::new();
+        }
         let mut covered: BTreeMap<Offender, (String, usize)> = BTreeMap::new();
-        for record in self.ledger.bans(now) {
-            let offender = record.key.offender;
-            if covered.contains_key(&offender) {
-                continue;
-            }
+        for offender in self.ledger.banned(now) {
             if let Some(entry) = white_list.covers(offender, &offender.to_string()) {
                 covered.insert(offender, (entry.text.clone(), entry.line));
             }

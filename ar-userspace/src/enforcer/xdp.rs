@@ -66,19 +66,20 @@ struct State {
 }
 
 impl Xdp {
-    /// Loads the program, adopts or makes the pinned maps, and attaches to the interfaces.
+    /// Loads the program, adopts or makes the pinned maps, and attaches to the interfaces. Gives what the maps hold
+    /// that is not over.
     ///
     /// # Errors
     ///
     /// When the binary holds no kernel program, the pins are another version's, the kernel refuses, or no
     /// interface at all could be covered. Pins that this start has made are removed again.
-    pub fn start(settings: &Settings) -> anyhow::Result<Self> {
+    pub fn start(settings: &Settings, clock: KernelClock) -> anyhow::Result<(Self, Vec<Enforced>)> {
         ensure!(
             !OBJECT.is_empty(),
             "this binary was built without the kernel program; build it by `cargo xtask build`"
         );
         let adopts = settings.pin_dir.exists();
-        let started = Self::load_and_attach(settings);
+        let started = Self::load_and_attach(settings, clock);
         if started.is_err() && !adopts {
             // Why the start failed is what has to be told; nobody is banned by these pins.
             let _ = release(&settings.pin_dir);
@@ -86,7 +87,11 @@ impl Xdp {
         started
     }
 
-    fn load_and_attach(settings: &Settings) -> anyhow::Result<Self> {
+    fn load_and_attach(
+        settings: &Settings,
+        clock: KernelClock,
+    ) -> anyhow::Result<(Self, Vec<Enforced>)> {
+        let mut found = Vec::new();
         bpffs::prepare(&settings.pin_dir)?;
         check_abi(&settings.pin_dir)?;
         let mut kernel = load(settings)?;
@@ -101,6 +106,8 @@ impl Xdp {
                     take(&mut kernel, map::PREFIXES_V4)?,
                     take(&mut kernel, map::ALLOW_V4)?,
                 )?,
+                clock,
+                &mut found,
             )?,
             v6: Table::adopt(
                 take(&mut kernel, map::BANS_V6)?,
@@ -109,6 +116,8 @@ impl Xdp {
                     take(&mut kernel, map::PREFIXES_V6)?,
                     take(&mut kernel, map::ALLOW_V6)?,
                 )?,
+                clock,
+                &mut found,
             )?,
             stats: PerCpuArray::try_from(take(&mut kernel, map::STATS)?)?,
             settings: Array::try_from(take(&mut kernel, map::SETTINGS)?)?,
@@ -121,12 +130,13 @@ impl Xdp {
             &settings.interfaces,
             settings.mode,
         )?;
-        Ok(Self {
+        let xdp = Self {
             _kernel: kernel,
             pin_dir: settings.pin_dir.clone(),
             state,
             places,
-        })
+        };
+        Ok((xdp, found))
     }
 
     /// Bans that the maps have room for, of IPv4 and of IPv6 addresses.

@@ -14,7 +14,7 @@ use super::slot::{Place, Slot, Slots};
 use super::{Key, Record, Standing};
 use crate::config::{Enforcement, Executable};
 use crate::offender::Offender;
-use crate::time::Expiry;
+use crate::time::{Expiry, Moment};
 
 /// The keys.
 #[derive(Debug, Default)]
@@ -65,6 +65,14 @@ impl Table {
         self.first.keys().copied()
     }
 
+    /// The same, each with its keys.
+    pub(super) fn by_offender(
+        &self,
+    ) -> impl Iterator<Item = (Offender, impl Iterator<Item = Place>)> {
+        let offenders = self.first.iter();
+        offenders.map(|(&offender, &first)| (offender, self.chain(Some(first))))
+    }
+
     /// The key whose timed ban ends first.
     pub(super) fn next_to_end(&self) -> Option<Place> {
         self.timed.first()
@@ -100,8 +108,24 @@ impl Table {
         offender: Offender,
         stands: impl Fn(Expiry) -> bool,
     ) -> Option<Standing> {
-        self.keys_of(offender)
-            .map(|place| &self[place])
+        self.latest(self.keys_of(offender), stands)
+    }
+
+    /// The same for every offender, in order.
+    pub(super) fn standings(
+        &self,
+        stands: impl Fn(Expiry) -> bool,
+    ) -> impl Iterator<Item = (Offender, Standing)> {
+        self.by_offender()
+            .filter_map(move |(offender, keys)| Some((offender, self.latest(keys, &stands)?)))
+    }
+
+    fn latest(
+        &self,
+        keys: impl Iterator<Item = Place>,
+        stands: impl Fn(Expiry) -> bool,
+    ) -> Option<Standing> {
+        keys.map(|place| &self[place])
             .filter(|slot| slot.enforcement == Enforcement::Kernel)
             .filter_map(|slot| Some((slot, slot.until().filter(|&until| stands(until))?)))
             .fold(None, |latest: Option<Standing>, (slot, until)| {
@@ -134,6 +158,39 @@ impl Table {
         };
         self.slots[place].next = next;
         Some(place)
+    }
+
+    /// Remembers many records, in little time where their offenders ascend. A later record of a key replaces an
+    /// earlier. What comes after the slots' numbers are used up is left out.
+    pub(super) fn load(&mut self, records: impl IntoIterator<Item = Record>, now: Moment) {
+        let mut highest = self.first.last_key_value().map(|(&offender, _)| offender);
+        let mut ascending = Vec::new();
+        for record in records {
+            let offender = record.key.offender;
+            let is_something = record.ban.is_some() || record.offences > 0;
+            let place = if is_something && highest.is_none_or(|highest| highest < offender) {
+                highest = Some(offender);
+                let place = self.slots.insert(&record.key);
+                ascending.extend(place.map(|place| (offender, place)));
+                place
+            } else {
+                self.put_first(std::mem::take(&mut ascending));
+                self.find(&record.key).or_else(|| self.insert(&record.key))
+            };
+            let Some(place) = place else { break };
+            self.change(place, |slot| slot.restore(record, now));
+        }
+        self.put_first(ascending);
+    }
+
+    /// Notes the first keys of offenders that ascend.
+    fn put_first(&mut self, ascending: Vec<(Offender, Place)>) {
+        if self.first.is_empty() {
+            // Built as a whole, which no insertion is.
+            self.first = BTreeMap::from_iter(ascending);
+        } else {
+            self.first.extend(ascending);
+        }
     }
 
     /// Changes a key. One that has neither a ban nor a counter afterwards is forgotten.

@@ -133,17 +133,9 @@ impl Ledger {
 
     /// Remembers records that a store kept.
     pub(super) fn load(&mut self, records: impl IntoIterator<Item = Record>, now: Moment) {
-        for record in records {
-            let found = self.table.find(&record.key);
-            let Some(place) = found.or_else(|| self.table.insert(&record.key)) else {
-                // Four thousand million keys, which no memory holds.
-                break;
-            };
-            self.change(place, |slot| slot.restore(record, now));
-        }
-        let standing = |offender: &Offender| self.standing_of(*offender).is_some();
+        self.table.load(records, now);
         let mut all = PerFamily::default();
-        for offender in self.table.offenders().filter(standing) {
+        for (offender, _) in self.table.standings(|_| true) {
             *all.of(offender) += 1;
         }
         self.standing = all;

@@ -97,6 +97,18 @@ struct Run {
     commits: Vec<(usize, Held)>,
 }
 
+/// All that is in it.
+fn read(database: &Database) -> anyhow::Result<Held> {
+    let mut held = read_progress(database)?;
+    let (sender, receiver) = mpsc::channel();
+    read_records(database, &sender)?;
+    drop(sender);
+    for chunk in receiver {
+        held.records.append(&mut chunk?);
+    }
+    Ok(held)
+}
+
 /// Bans come, move and go, the position advances with each.
 fn run() -> Run {
     let disk = Disk::default();

@@ -41,12 +41,13 @@ impl Scene {
     }
 
     fn on(pin_dir: PathBuf) -> Result<Self> {
-        let enforcer = Xdp::start(&Settings {
+        let settings = Settings {
             pin_dir: pin_dir.clone(),
             max_bans: MAX_BANS,
             mode: Mode::Auto,
             interfaces: Vec::new(),
-        })?;
+        };
+        let (enforcer, _) = Xdp::start(&settings, clock::kernel_clock())?;
         let kernel = Kernel::load_on(&pin_dir).inspect_err(|_| {
             // Why the program was refused is what has to be told.
             let _ = release(&pin_dir);

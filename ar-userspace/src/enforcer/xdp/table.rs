@@ -150,11 +150,23 @@ struct Staged<A> {
 }
 
 impl<A: Address> Table<A> {
-    /// Takes maps that may hold bans, and makes the bitmap agree with them.
-    pub(super) fn adopt(bans: Map, front: Map, prefixes: Prefixes<A>) -> anyhow::Result<Self> {
+    /// Takes maps that may hold bans, and makes the bitmap agree with them. `found` gets those that are not over.
+    pub(super) fn adopt(
+        bans: Map,
+        front: Map,
+        prefixes: Prefixes<A>,
+        clock: KernelClock,
+        found: &mut Vec<Enforced>,
+    ) -> anyhow::Result<Self> {
         let bans: HashMap<_, A, Ban> = HashMap::try_from(bans)?;
         let mut counted = Vec::new();
-        read_bans(&bans, |address, _| counted.push(address))?;
+        read_bans(&bans, |address, ban| {
+            counted.push(address);
+            found.extend(running(address, &ban, clock));
+        })?;
+        found.append(&mut prefixes.enforced(clock)?);
+        // In place first: what is in order is built into a tree at once.
+        counted.sort_unstable();
         let counted = BTreeSet::from_iter(counted);
         let bits = counted.iter().copied().map(Address::front_bit);
         let front = Front::adopt(front, bits.chain(prefixes.front_bits()))?;
@@ -343,12 +355,17 @@ fn enforced<A: Address>(
 ) -> anyhow::Result<Vec<Enforced>> {
     let mut enforced = Vec::new();
     read_bans(bans, |address, ban| {
-        if ban.expires_at_ns > clock.now_nanos() {
-            let offender = Offender::new(address.addr());
-            enforced.push(told(offender, &ban, ban.expires_at_ns, clock));
-        }
+        enforced.extend(running(address, &ban, clock));
     })?;
     Ok(enforced)
+}
+
+/// A ban, if it is not over.
+fn running<A: Address>(address: A, ban: &Ban, clock: KernelClock) -> Option<Enforced> {
+    (ban.expires_at_ns > clock.now_nanos()).then(|| {
+        let offender = Offender::new(address.addr());
+        told(offender, ban, ban.expires_at_ns, clock)
+    })
 }
 
 fn read_bans<A: Address>(
@@ -450,7 +467,8 @@ mod tests {
         let mut take = |name| kernel.take_map(name).unwrap();
         let prefixes = Prefixes::adopt(take(map::PREFIXES_V4), take(map::ALLOW_V4)).unwrap();
         let (bans, front) = (take(map::BANS_V4), take(map::FRONT_V4));
-        Table::adopt(bans, front, prefixes).unwrap()
+        let clock = crate::clock::kernel_clock();
+        Table::adopt(bans, front, prefixes, clock, &mut Vec::new()).unwrap()
     }
 
     fn for_ever(clock: KernelClock) -> Standing {

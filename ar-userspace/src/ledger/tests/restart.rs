@@ -93,6 +93,38 @@ fn of_two_records_of_one_key_the_later_counts() {
 }
 
 #[test]
+fn records_are_restored_whatever_their_order() {
+    let mut ledger = Ledger::new(ladder(&[]));
+    for (executable, offender) in [
+        ("fd", "203.0.113.5"),
+        ("hd", "203.0.113.5"),
+        ("fd", "198.51.100.7"),
+        ("hd", "2001:db8::7"),
+        ("fd", "192.0.2.1"),
+        ("hd", "192.0.2.1"),
+        ("fd", "2001:db8::1"),
+    ] {
+        let event = Event::Offence {
+            offence: offence(executable, offender, "60"),
+            at: seconds(0),
+        };
+        ledger.apply(event, seconds(0));
+    }
+    let ascending = ledger.snapshot();
+    let mut records: Vec<Record> = ascending.clone().into_iter().collect();
+    for _ in 0..records.len() {
+        for records in [records.clone(), records.iter().rev().cloned().collect()] {
+            let restored = Ledger::restore(ladder(&[]), records, seconds(1));
+            assert_eq!(restored.snapshot(), ascending);
+            assert_eq!((restored.bans_v4(), restored.bans_v6()), (3, 2));
+            assert_eq!(restored.banned(seconds(1)).count(), 5);
+            assert_eq!(restored.next_deadline(), Some(seconds(60)));
+        }
+        records.rotate_left(1);
+    }
+}
+
+#[test]
 fn a_store_is_told_each_changed_key_once_with_its_latest_state() {
     let mut host = Host::new(Settings {
         limits: Limits {
