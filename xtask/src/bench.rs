@@ -8,11 +8,15 @@ mod floor;
 mod latency;
 mod probe;
 mod replay;
+mod restart;
+mod store;
 
 use std::env;
 use std::fs;
+use std::net::Ipv4Addr;
 use std::path::{Path, PathBuf};
 use std::thread;
+use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail, ensure};
 use clap::{Args, ValueEnum};
@@ -20,6 +24,7 @@ use serde_json::{Map, Value, json};
 
 use crate::build;
 use crate::interrupt::Interrupt;
+use crate::scene::{Scene, alert};
 use crate::shell::{self, say};
 use crate::workspace::Workspace;
 
@@ -45,6 +50,10 @@ enum Which {
     Burst,
     /// A big file of alerts, without the kernel
     Replay,
+    /// What it costs that bans are durable
+    Store,
+    /// Until the daemon is ready with many bans, after a kill and after a reboot
+    Restart,
 }
 
 impl Which {
@@ -135,9 +144,54 @@ pub(crate) fn command(ws: &Workspace, arguments: &Arguments) -> Result<()> {
             false => bail!("{}", absent(&alerts)),
         }
     }
+    if which.includes(Which::Store) {
+        figures.insert("store".to_owned(), store::measure(&daemon, &interrupt)?);
+    }
+    if which.includes(Which::Restart) {
+        let restarted = restart::measure(&daemon, &interrupt)?;
+        figures.insert("restart".to_owned(), restarted);
+    }
     match &arguments.json {
         Some(path) => write(path, &figures.into()),
         None => Ok(()),
+    }
+}
+
+/// Alerts that [`BANNING`] bans for, about that many different offenders all over the address space.
+fn many_alerts(count: u32) -> String {
+    /// Odd, so that the product visits every address once before it visits one again.
+    const STRIDE: u32 = 2_654_435_761;
+    let first_octets = 11..=126_u32;
+    (1..)
+        .map(|number: u32| number.wrapping_mul(STRIDE))
+        .filter(|address| first_octets.contains(&(address >> 24)))
+        .take(count as usize)
+        .map(|address| alert(BANNING_RULE, 10, &Ipv4Addr::from(address).to_string()))
+        .collect()
+}
+
+/// Waits until that many are banned, and says how long that took.
+fn until_banned(
+    scene: &Scene,
+    interrupt: &Interrupt,
+    start: Instant,
+    count: u32,
+) -> Result<Duration> {
+    const ASK_EVERY: Duration = Duration::from_millis(10);
+    const PATIENCE: Duration = Duration::from_secs(120);
+    loop {
+        let status = scene.status()?;
+        let banned = status["active"]["v4"].as_u64();
+        let banned = banned.context("`arfw status` does not tell how many are banned")?;
+        let taken = start.elapsed();
+        if banned == u64::from(count) {
+            return Ok(taken);
+        }
+        ensure!(
+            taken < PATIENCE,
+            "only {banned} of {count} are banned after {PATIENCE:?}"
+        );
+        interrupt.pause(ASK_EVERY)?;
     }
 }
 

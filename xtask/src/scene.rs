@@ -3,6 +3,7 @@
 //! It is the real binary. Nothing that belongs to a daemon of this machine is touched, and dropping a scene
 //! leaves nothing of it. What is shown or measured is not decided here.
 
+use std::env;
 use std::fs::{self, File};
 use std::io::{self, Write};
 use std::os::unix::process::CommandExt;
@@ -34,11 +35,16 @@ pub(crate) struct Scene {
 impl Scene {
     /// Makes the directories and the configuration; there is no alert file yet.
     pub(crate) fn new(program: &Path, ossec_conf: &str) -> Result<Self> {
+        Self::on(&env::temp_dir(), program, ossec_conf)
+    }
+
+    /// The same on another file system.
+    pub(crate) fn on(parent: &Path, program: &Path, ossec_conf: &str) -> Result<Self> {
         static COUNT: AtomicU32 = AtomicU32::new(0);
         let id = COUNT.fetch_add(1, Ordering::Relaxed);
         let scene = Self {
             program: program.to_owned(),
-            directory: tempfile::tempdir().context("cannot make a directory")?,
+            directory: tempfile::tempdir_in(parent).context("cannot make a directory")?,
             pin_dir: format!("/sys/fs/bpf/arfw-xtask-{}-{id}", std::process::id()).into(),
             child: None,
             told: 0,
@@ -78,6 +84,7 @@ impl Scene {
         args: &[&str],
     ) -> Result<()> {
         let log = File::create(self.log()).context("cannot create the log")?;
+        self.told = 0;
         let mut command = self.command(&["run"]);
         command.args(["--config".as_ref(), self.config().as_path()]);
         command.args(["--alerts".as_ref(), self.alerts().as_path()]);
@@ -173,6 +180,26 @@ impl Scene {
         let status = child.wait().context("cannot wait for the daemon")?;
         ensure!(status.success(), "the daemon ended with {status}");
         Ok(())
+    }
+
+    /// Ends the daemon by SIGKILL, with no time to do anything.
+    pub(crate) fn kill(&mut self) -> Result<()> {
+        if let Some(mut child) = self.child.take() {
+            child.kill().context("cannot kill the daemon")?;
+            child.wait().context("cannot wait for the daemon")?;
+        }
+        Ok(())
+    }
+
+    /// Takes from the kernel what a reboot takes: all of it.
+    pub(crate) fn forget_kernel(&self) -> Result<()> {
+        fs::remove_dir_all(&self.pin_dir)
+            .with_context(|| format!("cannot remove {}", self.pin_dir.display()))
+    }
+
+    /// The file that the daemon keeps its state in.
+    pub(crate) fn store(&self) -> PathBuf {
+        self.directory.path().join("arfw.redb")
     }
 
     /// Ends every ban, and with them whatever is left in the kernel.
