@@ -2,6 +2,7 @@
 
 pub mod alert;
 pub mod daemon;
+pub mod fault;
 pub mod kernel;
 pub mod packet;
 pub mod pins;
