@@ -2,6 +2,7 @@
 //!
 //! Few faults are enough for every run of the tests; `cargo xtask faults` tries many.
 
+mod migration;
 mod stream;
 mod takeover;
 

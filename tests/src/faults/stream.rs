@@ -38,6 +38,13 @@ impl Stream {
 
     /// Both send, and what they send arrives.
     pub(super) fn start(link: &Link) -> Result<Self> {
+        let stream = Self::start_banned(link)?;
+        stream.arrives(Self::offender())?;
+        Ok(stream)
+    }
+
+    /// The same when the one is banned already.
+    pub(super) fn start_banned(link: &Link) -> Result<Self> {
         let receiver = Receiver::start(&link.host, HOST_V4.into())?;
         let send = |source, every| Sender::start(&link.offender, source, receiver.address(), every);
         let stream = Self {
@@ -47,7 +54,6 @@ impl Stream {
             mark: 0,
             passed: 0,
         };
-        stream.arrives(Self::offender())?;
         stream.arrives(Self::neighbour())?;
         Ok(stream)
     }

@@ -197,6 +197,20 @@ impl Home {
         Daemon::start(link.host.spawn(&mut command)?)
     }
 
+    /// Starts the daemon in the host's namespace and kills it so much later, ready or not.
+    ///
+    /// # Errors
+    ///
+    /// When it cannot be started.
+    pub fn kill_start(&self, link: &Link, after: Duration) -> Result<()> {
+        let mut command = self.run_command(&self.alerts(), INTERFACE);
+        let mut child = link.host.spawn(command.stderr(Stdio::null()))?;
+        std::thread::sleep(after);
+        child.kill()?;
+        child.wait()?;
+        Ok(())
+    }
+
     /// Runs a daemon that does not get as far as being ready, and gives how it ended.
     ///
     /// # Errors

@@ -338,13 +338,13 @@ fn nanoseconds(clock: ClockId) -> u64 {
     part(time.tv_sec) * 1_000_000_000 + part(time.tv_nsec)
 }
 
-fn key_v4(addr: std::net::Ipv4Addr) -> AddrV4 {
+pub(super) fn key_v4(addr: std::net::Ipv4Addr) -> AddrV4 {
     AddrV4 {
         octets: addr.octets(),
     }
 }
 
-fn key_v6(addr: std::net::Ipv6Addr) -> AddrV6 {
+pub(super) fn key_v6(addr: std::net::Ipv6Addr) -> AddrV6 {
     AddrV6 {
         octets: addr.octets(),
     }
