@@ -3,6 +3,7 @@
 //! Few faults are enough for every run of the tests; `cargo xtask faults` tries many.
 
 mod migration;
+mod pins_gone;
 mod stream;
 mod takeover;
 

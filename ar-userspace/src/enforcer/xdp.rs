@@ -9,6 +9,7 @@ mod interface;
 mod links;
 mod prefixes;
 mod table;
+mod upkeep;
 mod version;
 
 use std::net::IpAddr;
@@ -29,6 +30,7 @@ pub use interface::{Interface, all as interfaces};
 pub use links::Mode;
 use prefixes::Prefixes;
 use table::Table;
+use upkeep::Upkeep;
 
 /// The kernel program, as `cargo xtask build` made it; empty when this binary was built without it.
 pub static OBJECT: &[u8] = aya::include_bytes_aligned!(concat!(env!("OUT_DIR"), "/arfw-xdp.o"));
@@ -51,11 +53,11 @@ pub struct Settings {
 
 /// The enforcer.
 pub struct Xdp {
-    // Holds the program; the links are pinned and do not need it.
+    // Holds the program; the links do not need it.
     _kernel: Ebpf,
     pin_dir: PathBuf,
     state: State,
-    places: Vec<Place>,
+    upkeep: Upkeep,
 }
 
 /// The maps, whether the daemon holds them or somebody only looks.
@@ -127,7 +129,7 @@ impl Xdp {
         if let Some(older) = &older {
             older.carry_over(&mut state.stats)?;
         }
-        let places = links::cover(
+        let covered = links::cover(
             program,
             &settings.pin_dir,
             &settings.interfaces,
@@ -141,7 +143,7 @@ impl Xdp {
             _kernel: kernel,
             pin_dir: settings.pin_dir.clone(),
             state,
-            places,
+            upkeep: Upkeep::new(&settings.pin_dir, covered)?,
         })
     }
 
@@ -188,15 +190,26 @@ impl Enforcer for Xdp {
 
     fn condition(&self) -> anyhow::Result<Condition> {
         Ok(Condition {
-            places: self.places.clone(),
+            places: self.upkeep.places(),
             totals: self.state.totals()?,
         })
     }
 
+    fn look(&mut self) {
+        self.upkeep.look();
+    }
+
     fn close(self: Box<Self>, leave: Leave) -> anyhow::Result<()> {
+        let Self {
+            pin_dir, upkeep, ..
+        } = *self;
         match leave {
             Leave::Bans => Ok(()),
-            Leave::Nothing => release(&self.pin_dir),
+            Leave::Nothing => {
+                // A link that is held stays attached.
+                drop(upkeep);
+                release(&pin_dir)
+            }
         }
     }
 }

@@ -78,7 +78,11 @@ impl Stream {
 
     /// Waits until the kernel drops packets of the banned host. What is sent from here on may not arrive.
     pub(super) fn is_banned(&mut self, home: &Home) -> Result<()> {
-        let dropped = || Ok::<_, anyhow::Error>(dropped(home)?.unwrap_or(0));
+        self.is_banned_by(|| Ok(dropped(home)?.unwrap_or(0)))
+    }
+
+    /// The same, where `dropped` tells how many packets were.
+    pub(super) fn is_banned_by(&mut self, dropped: impl Fn() -> Result<u64>) -> Result<()> {
         let before = dropped()?;
         for _ in 0..2_000 {
             if dropped()? > before {

@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
-use anyhow::Context as _;
+use anyhow::{Context as _, bail};
 use ar_ebpf::{AddrV4, AddrV6, Ban, FrontBit, NEVER, NetworkV4, NetworkV6, flag, setting};
 use aya::Pod;
 use aya::maps::{HashMap, IterableMap as _, Map, MapData, MapError};
@@ -206,6 +206,12 @@ impl<A: Address> Table<A> {
                     self.bans.insert(address, ban, 0).with_context(writing)?;
                 }
             }
+            Err(error) if is_full(&error) => bail!(
+                "{}: the map is full: it has room for {}, and this daemon holds {} of them",
+                writing(),
+                self.room()?,
+                self.counted.len()
+            ),
             Err(error) => return Err(error).with_context(writing),
         }
         if self.counted.insert(address) {
@@ -332,6 +338,14 @@ fn is_present(error: &MapError) -> bool {
         return false;
     };
     call.io_error.kind() == std::io::ErrorKind::AlreadyExists
+}
+
+/// E2BIG: no entry is free.
+fn is_full(error: &MapError) -> bool {
+    let MapError::SyscallError(call) = error else {
+        return false;
+    };
+    call.io_error.kind() == std::io::ErrorKind::ArgumentListTooLong
 }
 
 pub(super) fn is_absent(error: &MapError) -> bool {
