@@ -2,6 +2,9 @@
 //!
 //! Few faults are enough for every run of the tests; `cargo xtask faults` tries many.
 
+mod alone;
+mod full;
+mod interfaces;
 mod migration;
 mod pins_gone;
 mod stream;
