@@ -9,7 +9,8 @@
 #[cfg(feature = "user")]
 pub mod batch;
 
-/// Version of everything in this file. User space refuses pinned maps of another version.
+/// Version of everything in this file. User space brings pinned maps of an older one up to date, and refuses
+/// those of any other.
 pub const ABI_VERSION: u32 = 2;
 
 /// Names of the maps, as the object file and `bpftool map show` have them.

@@ -26,6 +26,7 @@ use std::time::Duration;
 use anyhow::Context as _;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::{mpsc, oneshot};
+use tokio::time::{MissedTickBehavior, interval};
 
 use crate::alert::Alert;
 use crate::clock::{self, Alarm};
@@ -54,6 +55,9 @@ const ADOPTED_AS: &str = "firewall-drop";
 
 /// How long clients of the control socket may take for their last answers when the daemon stops.
 const ANSWER_WITHIN: Duration = Duration::from_secs(1);
+
+/// How often to see whether the enforcer still stands in the way of packets.
+const LOOK_EVERY: Duration = Duration::from_secs(1);
 
 /// How long what was done may wait to be told and stored while more and more alerts arrive.
 const SETTLE_WITHIN: Duration = Duration::from_millis(50);
@@ -152,6 +156,9 @@ pub async fn run(
         .journal
         .ready(&daemon.settings, daemon.enforcer.as_ref(), start)?;
 
+    let mut looks = interval(LOOK_EVERY);
+    looks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+
     let ended = loop {
         daemon
             .alarm
@@ -164,6 +171,8 @@ pub async fn run(
                 rung.context("cannot wait for the timer")?;
                 Event::DeadlineReached
             }
+            // Before the alerts, because a flood of them must not hide it.
+            _ = looks.tick() => Event::LookDue,
             // Before the alerts: an address that has just become the host's own is not banned.
             Some(found) = finds.recv() => Event::SurroundingsFound(found),
             Some(request) = requests.recv() => Event::Asked(request),
@@ -174,6 +183,7 @@ pub async fn run(
         match event {
             Event::Records(batch) => daemon.read(&batch),
             Event::DeadlineReached => daemon.let_go(),
+            Event::LookDue => daemon.enforcer.look(),
             Event::Outcome(report) => daemon.hear(report),
             Event::SurroundingsFound(found) => daemon.protect(found),
             Event::SourceEnded(ended) => {
@@ -231,6 +241,8 @@ enum Event {
     Records(Batch),
     /// The ledger's next deadline has come.
     DeadlineReached,
+    /// It is time to see whether the enforcer still stands in the way of packets.
+    LookDue,
     /// What must stay reachable has been looked up again.
     SurroundingsFound(Found),
     /// Somebody asks at the control socket.

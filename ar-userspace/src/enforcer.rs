@@ -41,6 +41,10 @@ pub trait Enforcer {
     /// When the state cannot be read.
     fn condition(&self) -> anyhow::Result<Condition>;
 
+    /// Looks whether it still stands in the way of packets, mends what it can, and says what has changed.
+    /// Wants to be asked every second or so.
+    fn look(&mut self);
+
     /// Ends the work: `Keep` leaves what ends by itself at its time, `Release` leaves nothing.
     ///
     /// # Errors

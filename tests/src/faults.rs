@@ -1,8 +1,16 @@
 //! What a crash may not change: every alert is one offence, and every ban has its end, whenever the daemon died.
 //!
-//! `ARFW_KILLS` sets how many times it is killed; without it, few enough for every run of the tests.
-//! `cargo xtask faults` runs these with many.
+//! Few faults are enough for every run of the tests; `cargo xtask faults` tries many.
 
+mod alone;
+mod full;
+mod interfaces;
+mod migration;
+mod pins_gone;
+mod stream;
+mod takeover;
+
+use std::cmp::Ordering;
 use std::collections::BTreeMap;
 use std::fs::{self, File};
 use std::time::{Duration, Instant};
@@ -11,6 +19,7 @@ use anyhow::{Result, ensure};
 use rustix::process::Signal;
 use tests::support::alert;
 use tests::support::daemon::{Home, PATIENCE};
+use tests::support::fault::{self, Tally};
 use xtask::netns::{Link, offender_v4, offender_v6};
 
 /// Long enough that nothing ends during the test, and each rung is told from the others.
@@ -78,23 +87,28 @@ enum Rotation {
 /// AR-IMP-1, AR-IMP-2
 #[test]
 fn killing_the_daemon_at_any_point_loses_and_doubles_nothing() {
-    killed(Rotation::Rename, 1).unwrap();
+    killed("killed among alerts and renamed files", Rotation::Rename, 1).unwrap();
 }
 
 /// AR-IMP-1, AR-IMP-2
 #[test]
 fn kills_among_copies_and_truncations_lose_and_double_nothing() {
-    killed(Rotation::CopyAndTruncate, 2).unwrap();
+    killed(
+        "killed among copies and truncations",
+        Rotation::CopyAndTruncate,
+        2,
+    )
+    .unwrap();
 }
 
 /// AR-IMP-1, AR-IMP-2
 #[test]
 fn kills_among_day_files_lose_and_double_nothing() {
-    killed(Rotation::DayFiles, 3).unwrap();
+    killed("killed among day files", Rotation::DayFiles, 3).unwrap();
 }
 
-fn killed(rotation: Rotation, seed: u64) -> Result<()> {
-    let kills: u32 = std::env::var("ARFW_KILLS").map_or(Ok(12), |kills| kills.parse())?;
+fn killed(fault: &'static str, rotation: Rotation, seed: u64) -> Result<()> {
+    let mut tally = Tally::of(fault);
     let link = Link::new()?;
     let home = Home::new(CONF)?;
     let mut writer = Writer::new(&home, rotation, seed);
@@ -105,14 +119,15 @@ fn killed(rotation: Rotation, seed: u64) -> Result<()> {
     // A copy is known by what was read of the file: before anything was, there is nothing to know it by.
     writer.write()?;
     writer.finish()?;
-    writer.is_done()?;
-    for _ in 0..kills {
+    writer.is_done(&mut tally)?;
+    for _ in 0..fault::times(12, 500) {
         let until = Instant::now() + Duration::from_millis(writer.dice.roll(40));
         while Instant::now() < until {
             writer.write()?;
         }
         writer.perhaps_rotate()?;
         daemon.crash()?;
+        tally.tried();
         for _ in 0..writer.dice.roll(3) {
             writer.write()?;
             writer.perhaps_rotate()?;
@@ -122,10 +137,10 @@ fn killed(rotation: Rotation, seed: u64) -> Result<()> {
     }
     writer.write()?;
     writer.finish()?;
-    writer.is_done()?;
+    writer.is_done(&mut tally)?;
     daemon.stop(Signal::TERM)?;
     ensure!(home.output(&["stop", "--release"])?.status.success());
-    Ok(())
+    tally.end()
 }
 
 /// Writes alerts and keeps the model; the last line may be unfinished at any time.
@@ -234,48 +249,70 @@ impl<'a> Writer<'a> {
     }
 
     /// Waits until the daemon and its maps are as the model is.
-    fn is_done(&self) -> Result<()> {
+    fn is_done(&self, tally: &mut Tally) -> Result<()> {
         let end = Instant::now() + PATIENCE;
-        let wrong = loop {
-            let wrong = differences(self.home, &self.model)?;
-            if wrong.is_empty() || Instant::now() > end {
-                break wrong;
+        let found = loop {
+            let found = differences(self.home, &self.model)?;
+            if found.is_empty() || Instant::now() > end {
+                break found;
             }
             std::thread::park_timeout(Duration::from_millis(20));
         };
+        let is_done = found.is_empty();
+        for difference in found {
+            match difference {
+                Difference::Lost(count, what) => tally.lost(count, what),
+                Difference::Doubled(count, what) => tally.doubled(count, what),
+                Difference::Wrong(what) => tally.wrong(1, what),
+            }
+        }
         ensure!(
-            wrong.is_empty(),
-            "after {} alerts and {} rotations: {}",
+            is_done,
+            "after {} alerts and {} rotations: {tally:?}",
             self.written,
             self.rotated,
-            wrong.join("; ")
         );
         Ok(())
     }
 }
 
-/// Where the daemon and its maps differ from the model.
-fn differences(home: &Home, model: &Model) -> Result<Vec<String>> {
+/// Where the daemon and its maps are not as the model is.
+enum Difference {
+    /// So many offences do not count.
+    Lost(u64, String),
+    /// So many offences count that were none.
+    Doubled(u64, String),
+    Wrong(String),
+}
+
+fn differences(home: &Home, model: &Model) -> Result<Vec<Difference>> {
     let bans = home.bans()?;
-    let mut wrong = Vec::new();
+    let mut found = Vec::new();
     for (address, &offences) in &model.0 {
         let Some(ban) = bans.iter().find(|ban| ban.address == *address) else {
-            wrong.push(format!("{address} is not banned"));
+            let what = format!("{address} is not banned");
+            found.push(Difference::Lost(offences.into(), what));
             continue;
         };
         let counted = ban.by.first().map_or(0, |by| by.offences);
-        if counted != offences {
-            wrong.push(format!("{address} has {counted} offences of {offences}"));
+        let what = format!("{address} has {counted} offences of {offences}");
+        match counted.cmp(&offences) {
+            Ordering::Less => found.push(Difference::Lost((offences - counted).into(), what)),
+            Ordering::Greater => found.push(Difference::Doubled((counted - offences).into(), what)),
+            Ordering::Equal => {}
         }
         let left = ban.seconds_left.unwrap_or(f64::INFINITY);
         let length = Model::length_s(offences);
         if !(length - 60.0..=length).contains(&left) {
-            wrong.push(format!("{address} is banned for {left} s of {length}"));
+            let what = format!("{address} is banned for {left} s of {length}");
+            found.push(Difference::Wrong(what));
         }
     }
     let strangers = bans
         .iter()
         .filter(|ban| !model.0.contains_key(&ban.address));
-    wrong.extend(strangers.map(|ban| format!("{} is banned for nothing", ban.address)));
-    Ok(wrong)
+    found.extend(
+        strangers.map(|ban| Difference::Wrong(format!("{} is banned for nothing", ban.address))),
+    );
+    Ok(found)
 }

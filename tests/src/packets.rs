@@ -231,36 +231,6 @@ fn a_ban_ends_in_time_although_the_daemon_was_killed() {
     killed().unwrap();
 }
 
-/// A restart opens no gap: the links stay, the new daemon adopts them and the ban.
-#[test]
-fn a_ban_stands_through_a_stop_and_a_start() {
-    let restarted = || -> Result<()> {
-        let mut scene = Scene::new(false, &[])?;
-        scene.alert(100_100)?;
-        scene.daemon.wait_for(" ban ")?;
-        scene.is_dropped(5)?;
-        let before = scene.count(scene.offender);
-        scene.restart(|_| Ok(()))?;
-        let [ban] = &scene.home.bans()?[..] else {
-            anyhow::bail!("expected the ban to stand");
-        };
-        ensure!(ban.packets >= 5 && ban.rule_id == 100_100, "{ban:?}");
-        ensure!(
-            ban.by[0].offences == 1 && ban.by[0].response == Some(1),
-            "{ban:?}"
-        );
-        ensure!(
-            ban.seconds_left
-                .is_some_and(|left| (500.0..=600.0).contains(&left)),
-            "{ban:?}"
-        );
-        let passed = scene.count(scene.offender) - before;
-        ensure!(passed <= 1, "{passed} packets passed during the restart");
-        scene.end()
-    };
-    restarted().unwrap();
-}
-
 /// After a reboot the kernel knows nothing, and the store everything (AR-IMP-1, AR-IMP-2).
 #[test]
 fn bans_and_counters_come_back_after_a_reboot() {

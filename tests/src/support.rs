@@ -2,7 +2,9 @@
 
 pub mod alert;
 pub mod daemon;
+pub mod fault;
 pub mod kernel;
+pub mod old_pins;
 pub mod packet;
 pub mod pins;
 pub mod shared;

@@ -53,6 +53,8 @@ impl Enforcer for DryRun {
         })
     }
 
+    fn look(&mut self) {}
+
     fn close(self: Box<Self>, _leave: Leave) -> anyhow::Result<()> {
         Ok(())
     }

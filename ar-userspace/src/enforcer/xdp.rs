@@ -9,11 +9,13 @@ mod interface;
 mod links;
 mod prefixes;
 mod table;
+mod upkeep;
+mod version;
 
 use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 
-use anyhow::{Context as _, bail, ensure};
+use anyhow::{Context as _, ensure};
 use ar_ebpf::{ABI_VERSION, AddrV4, AddrV6, Outcome, Total, XDP_PROGRAM, XDP_PROGRAM_LINEAR, map};
 use aya::maps::{Array, Map, MapData, PerCpuArray};
 use aya::programs::Xdp as Program;
@@ -28,6 +30,7 @@ pub use interface::{Interface, all as interfaces};
 pub use links::Mode;
 use prefixes::Prefixes;
 use table::Table;
+use upkeep::Upkeep;
 
 /// The kernel program, as `cargo xtask build` made it; empty when this binary was built without it.
 pub static OBJECT: &[u8] = aya::include_bytes_aligned!(concat!(env!("OUT_DIR"), "/arfw-xdp.o"));
@@ -50,11 +53,11 @@ pub struct Settings {
 
 /// The enforcer.
 pub struct Xdp {
-    // Holds the program; the links are pinned and do not need it.
+    // Holds the program; the links do not need it.
     _kernel: Ebpf,
     pin_dir: PathBuf,
     state: State,
-    places: Vec<Place>,
+    upkeep: Upkeep,
 }
 
 /// The maps, whether the daemon holds them or somebody only looks.
@@ -71,7 +74,7 @@ impl Xdp {
     ///
     /// # Errors
     ///
-    /// When the binary holds no kernel program, the pins are another version's, the kernel refuses, or no
+    /// When the binary holds no kernel program, the pins are of a version that is not known, the kernel refuses, or no
     /// interface at all could be covered. Pins that this start has made are removed again.
     pub fn start(settings: &Settings, clock: KernelClock) -> anyhow::Result<(Self, Vec<Enforced>)> {
         ensure!(
@@ -93,11 +96,19 @@ impl Xdp {
     ) -> anyhow::Result<(Self, Vec<Enforced>)> {
         let mut found = Vec::new();
         bpffs::prepare(&settings.pin_dir)?;
-        check_abi(&settings.pin_dir)?;
+        let older = version::check(&settings.pin_dir)?;
+        if let Some(older) = &older {
+            older.set_aside()?;
+        }
         let mut kernel = load(settings)?;
         let mut abi = Array::<_, u32>::try_from(take(&mut kernel, map::ABI)?)?;
-        abi.set(0, ABI_VERSION, 0)
-            .context("cannot write the version of the maps")?;
+        let mut write_version = || {
+            abi.set(0, ABI_VERSION, 0)
+                .context("cannot write the version of the maps")
+        };
+        if older.is_none() {
+            write_version()?;
+        }
         let mut state = State {
             v4: Table::adopt(
                 take(&mut kernel, map::BANS_V4)?,
@@ -124,17 +135,24 @@ impl Xdp {
         };
         state.write_settings()?;
         let program = load_program(&mut kernel)?;
-        let places = links::cover(
+        if let Some(older) = &older {
+            older.carry_over(&mut state.stats)?;
+        }
+        let covered = links::cover(
             program,
             &settings.pin_dir,
             &settings.interfaces,
             settings.mode,
         )?;
+        if let Some(older) = older {
+            write_version()?;
+            older.told();
+        }
         let xdp = Self {
             _kernel: kernel,
             pin_dir: settings.pin_dir.clone(),
             state,
-            places,
+            upkeep: Upkeep::new(&settings.pin_dir, covered)?,
         };
         Ok((xdp, found))
     }
@@ -191,15 +209,26 @@ impl Enforcer for Xdp {
 
     fn condition(&self) -> anyhow::Result<Condition> {
         Ok(Condition {
-            places: self.places.clone(),
+            places: self.upkeep.places(),
             totals: self.state.totals()?,
         })
     }
 
+    fn look(&mut self) {
+        self.upkeep.look();
+    }
+
     fn close(self: Box<Self>, leave: Leave) -> anyhow::Result<()> {
+        let Self {
+            pin_dir, upkeep, ..
+        } = *self;
         match leave {
             Leave::Bans => Ok(()),
-            Leave::Nothing => release(&self.pin_dir),
+            Leave::Nothing => {
+                // A link that is held stays attached.
+                drop(upkeep);
+                release(&pin_dir)
+            }
         }
     }
 }
@@ -296,7 +325,7 @@ pub fn inspect(pin_dir: &Path, clock: KernelClock) -> anyhow::Result<Option<Vec<
     if !bpffs::pin(pin_dir, map::BANS_V4).exists() {
         return Ok(None);
     }
-    check_abi(pin_dir)?;
+    let older = version::check(pin_dir)?;
     let open = |name| {
         MapData::from_pin(bpffs::pin(pin_dir, name))
             .with_context(|| format!("cannot open the pinned map `{name}`"))
@@ -306,6 +335,10 @@ pub fn inspect(pin_dir: &Path, clock: KernelClock) -> anyhow::Result<Option<Vec<
         Map::HashMap(open(map::BANS_V6)?),
         clock,
     )?);
+    if older.is_some() {
+        // Without prefixes.
+        return Ok(Some(enforced));
+    }
     enforced.append(&mut prefixes::read::<AddrV4>(
         Map::LpmTrie(open(map::PREFIXES_V4)?),
         clock,
@@ -365,26 +398,6 @@ fn take(kernel: &mut Ebpf, name: &str) -> anyhow::Result<Map> {
     kernel
         .take_map(name)
         .with_context(|| format!("the kernel object has no map `{name}`"))
-}
-
-/// Refuses pinned maps of another version before anything touches them.
-fn check_abi(pin_dir: &Path) -> anyhow::Result<()> {
-    let pin = bpffs::pin(pin_dir, map::ABI);
-    if !pin.exists() {
-        return Ok(());
-    }
-    let data = MapData::from_pin(&pin)
-        .with_context(|| format!("cannot open the pinned map `{}`", pin.display()))?;
-    let found = Array::<_, u32>::try_from(Map::Array(data))?.get(&0, 0)?;
-    // Zero is a start that ended between making the map and writing the version.
-    if found != ABI_VERSION && found != 0 {
-        bail!(
-            "the maps pinned in `{}` are of version {found}, and this program reads version \
-             {ABI_VERSION}; `arfw stop --release` of that version removes them",
-            pin_dir.display()
-        );
-    }
-    Ok(())
 }
 
 fn outcome_name(outcome: Outcome) -> &'static str {

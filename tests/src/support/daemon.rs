@@ -41,6 +41,7 @@ pub fn binary() -> PathBuf {
 pub struct Home {
     directory: TempDir,
     pin_dir: PathBuf,
+    binary: PathBuf,
 }
 
 impl Home {
@@ -55,10 +56,21 @@ impl Home {
         let home = Self {
             directory: tempfile::tempdir()?,
             pin_dir: format!("/sys/fs/bpf/arfw-test-{}-{number}", std::process::id()).into(),
+            binary: binary(),
         };
         fs::write(home.config(), ossec_conf)?;
         File::create(home.alerts())?;
         Ok(home)
+    }
+
+    /// Pins stand elsewhere from here on.
+    pub fn pin_in(&mut self, pin_dir: PathBuf) {
+        self.pin_dir = pin_dir;
+    }
+
+    /// What is started from here on, in place of the binary under test.
+    pub fn install(&mut self, binary: PathBuf) {
+        self.binary = binary;
     }
 
     /// The configuration.
@@ -119,7 +131,7 @@ impl Home {
     /// A command of the binary that looks at this daemon: `list`, `status`, `stop`.
     #[must_use]
     pub fn command(&self, arguments: &[&str]) -> Command {
-        let mut command = Command::new(binary());
+        let mut command = Command::new(&self.binary);
         command
             .args(arguments)
             .args(["--run-dir".as_ref(), self.run_dir().as_path()])
@@ -183,6 +195,20 @@ impl Home {
             }
         };
         Daemon::start(link.host.spawn(&mut command)?)
+    }
+
+    /// Starts the daemon in the host's namespace and kills it so much later, ready or not.
+    ///
+    /// # Errors
+    ///
+    /// When it cannot be started.
+    pub fn kill_start(&self, link: &Link, after: Duration) -> Result<()> {
+        let mut command = self.run_command(&self.alerts(), INTERFACE);
+        let mut child = link.host.spawn(command.stderr(Stdio::null()))?;
+        std::thread::sleep(after);
+        child.kill()?;
+        child.wait()?;
+        Ok(())
     }
 
     /// Runs a daemon that does not get as far as being ready, and gives how it ended.

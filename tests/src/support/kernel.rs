@@ -250,6 +250,19 @@ impl Kernel {
             .context("running a packet in two buffers, for which Linux 6.18 is needed")
     }
 
+    /// Runs one packet and tells whether it is dropped; others may run packets over the same maps.
+    ///
+    /// # Errors
+    ///
+    /// When the kernel refuses the frame.
+    pub fn drops(&self, frame: &[u8]) -> anyhow::Result<bool> {
+        let options = TestRunOptions {
+            data_in: Some(frame),
+            ..TestRunOptions::default()
+        };
+        Ok(self.xdp()?.test_run(options)?.return_value == XDP_DROP)
+    }
+
     /// Runs `frame` `times` over and looks at nothing.
     ///
     /// # Errors
@@ -338,13 +351,17 @@ fn nanoseconds(clock: ClockId) -> u64 {
     part(time.tv_sec) * 1_000_000_000 + part(time.tv_nsec)
 }
 
-fn key_v4(addr: std::net::Ipv4Addr) -> AddrV4 {
+/// The key of an address.
+#[must_use]
+pub fn key_v4(addr: std::net::Ipv4Addr) -> AddrV4 {
     AddrV4 {
         octets: addr.octets(),
     }
 }
 
-fn key_v6(addr: std::net::Ipv6Addr) -> AddrV6 {
+/// The key of an address.
+#[must_use]
+pub fn key_v6(addr: std::net::Ipv6Addr) -> AddrV6 {
     AddrV6 {
         octets: addr.octets(),
     }

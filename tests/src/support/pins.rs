@@ -39,6 +39,54 @@ pub fn bans(pin_dir: &Path) -> Result<BTreeMap<IpAddr, Ban>> {
     Ok(all)
 }
 
+/// The kernel's own numbers of what is pinned, by the names of the pins.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Pinned {
+    /// Every map.
+    pub maps: BTreeMap<String, u32>,
+    /// Every link.
+    pub links: BTreeMap<String, u32>,
+    /// The program behind each link.
+    pub programs: BTreeMap<String, u32>,
+    /// The hash of its instructions.
+    pub tags: BTreeMap<String, u64>,
+}
+
+impl Pinned {
+    /// What is pinned in `pin_dir`.
+    ///
+    /// # Errors
+    ///
+    /// When the kernel does not tell.
+    pub fn read(pin_dir: &Path) -> Result<Self> {
+        let mut pinned = Self {
+            maps: BTreeMap::new(),
+            links: BTreeMap::new(),
+            programs: BTreeMap::new(),
+            tags: BTreeMap::new(),
+        };
+        for entry in fs::read_dir(pin_dir)? {
+            let path = entry?.path();
+            let name = path.file_name().unwrap_or_default().to_string_lossy();
+            let name = name.into_owned();
+            if !name.starts_with("xdp_") {
+                pinned.maps.insert(name, MapInfo::from_pin(&path)?.id());
+                continue;
+            }
+            let link = FdLink::from(PinnedLink::from_pin(&path)?).info()?;
+            // One that ends between being listed and being looked at is somebody else's.
+            let program = loaded_programs()
+                .flatten()
+                .find(|program| program.id() == link.program_id());
+            let program = program.context("the program behind a link is loaded")?;
+            pinned.tags.insert(name.clone(), program.tag());
+            pinned.programs.insert(name.clone(), program.id());
+            pinned.links.insert(name, link.id());
+        }
+        Ok(pinned)
+    }
+}
+
 /// What one daemon has made in the kernel, by the kernel's own numbers, which are not used again soon.
 ///
 /// So other daemons, which other tests run at the same time, do not disturb.

@@ -25,15 +25,16 @@ pub(super) fn prepare(pin_dir: &Path) -> anyhow::Result<()> {
             .with_context(|| format!("cannot mount the BPF file system on `{MOUNT_POINT}`"))?;
         tracing::info!("mounted the BPF file system on {MOUNT_POINT}");
     }
-    fs::create_dir_all(pin_dir)
-        .with_context(|| format!("cannot make the pin directory `{}`", pin_dir.display()))?;
+    // Before it is made, so that none is left where it cannot be used.
+    let there = pin_dir.ancestors().find(|path| path.exists());
     ensure!(
-        is_bpffs(pin_dir)?,
-        "expected the pin directory on a BPF file system, found `{}` on another; \
-         choose one under `{MOUNT_POINT}`",
+        is_bpffs(there.unwrap_or(pin_dir))?,
+        "expected the pin directory on a BPF file system, found `{}` on another; mount one there, \
+         or choose one under `{MOUNT_POINT}`",
         pin_dir.display()
     );
-    Ok(())
+    fs::create_dir_all(pin_dir)
+        .with_context(|| format!("cannot make the pin directory `{}`", pin_dir.display()))
 }
 
 /// Removes every pin and the directory. A directory that is not there is well removed.

@@ -13,6 +13,7 @@ use aya::programs::links::{FdLink, PinnedLink};
 use aya::programs::xdp::{XdpLink, XdpMode};
 use aya::programs::{ProgramError, Xdp as Program};
 
+use super::upkeep::{Covered, Link};
 use super::{Interface, Place};
 
 /// Which way of attaching is wanted.
@@ -61,33 +62,37 @@ pub(super) fn cover(
     pin_dir: &Path,
     interfaces: &[Interface],
     mode: Mode,
-) -> anyhow::Result<Vec<Place>> {
+) -> anyhow::Result<Vec<Covered>> {
     forget_others(pin_dir, interfaces)?;
-    let places: Vec<Place> = interfaces
+    let covered: Vec<Covered> = interfaces
         .iter()
         .map(|interface| cover_one(program, pin_dir, interface, mode))
         .collect();
-    let failed: Vec<String> = places
+    let failed: Vec<String> = covered
         .iter()
+        .map(|covered| &covered.place)
         .filter(|place| place.mode == "none")
         .map(|place| format!("`{}`: {}", place.interface, place.why))
         .collect();
     ensure!(
-        failed.is_empty() || failed.len() < places.len(),
+        failed.is_empty() || failed.len() < covered.len(),
         "no interface could be covered: {}",
         failed.join("; ")
     );
-    Ok(places)
+    Ok(covered)
 }
 
-fn cover_one(program: &mut Program, pin_dir: &Path, interface: &Interface, mode: Mode) -> Place {
-    let place = |mode, why| Place {
-        interface: interface.name.clone(),
-        mode,
-        why,
+fn cover_one(program: &mut Program, pin_dir: &Path, interface: &Interface, mode: Mode) -> Covered {
+    let covered = |mode, why, link| Covered {
+        place: Place {
+            interface: interface.name.clone(),
+            mode,
+            why,
+        },
+        link,
     };
     match adopt(program, pin_dir, interface, mode) {
-        Ok(Some(attached)) => return place(attached.name(), String::new()),
+        Ok(Some((attached, link))) => return covered(attached.name(), String::new(), Some(link)),
         Ok(None) => {}
         Err(error) => tracing::warn!(
             interface = interface.name,
@@ -99,20 +104,22 @@ fn cover_one(program: &mut Program, pin_dir: &Path, interface: &Interface, mode:
         Mode::Auto | Mode::Native => attach(program, pin_dir, interface, Attached::Native),
     };
     let why_not_native = match native {
-        Ok(()) => return place(Attached::Native.name(), String::new()),
+        Ok(link) => return covered(Attached::Native.name(), String::new(), Some(link)),
         Err(refused) if refused.taken || mode == Mode::Native => {
-            return place("none", refused.to_string());
+            return covered("none", refused.to_string(), None);
         }
         Err(refused) => refused.to_string(),
     };
     match attach(program, pin_dir, interface, Attached::Generic) {
-        Ok(()) => place(
+        Ok(link) => covered(
             Attached::Generic.name(),
             format!("no native mode: {why_not_native}"),
+            Some(link),
         ),
-        Err(refused) => place(
+        Err(refused) => covered(
             "none",
             format!("no native mode: {why_not_native}; no generic mode: {refused}"),
+            None,
         ),
     }
 }
@@ -123,7 +130,7 @@ fn adopt(
     pin_dir: &Path,
     interface: &Interface,
     mode: Mode,
-) -> anyhow::Result<Option<Attached>> {
+) -> anyhow::Result<Option<(Attached, Link)>> {
     for attached in Attached::ALL {
         let pin = link_pin(pin_dir, interface.index, attached);
         if !pin.exists() {
@@ -139,7 +146,7 @@ fn adopt(
             replace(program, &pin)
         };
         match adopted {
-            Ok(()) => return Ok(Some(attached)),
+            Ok(link) => return Ok(Some((attached, Link::new(link, pin)))),
             Err(error) => {
                 detach(&pin)?;
                 return Err(error);
@@ -149,15 +156,13 @@ fn adopt(
     Ok(None)
 }
 
-fn replace(program: &mut Program, pin: &Path) -> anyhow::Result<()> {
+fn replace(program: &mut Program, pin: &Path) -> anyhow::Result<FdLink> {
     let pinned = PinnedLink::from_pin(pin).context("cannot open the pinned link")?;
     let link = XdpLink::try_from(FdLink::from(pinned)).context("the pin is not an XDP link")?;
     let id = program
         .attach_to_link(link)
         .context("cannot replace the program behind the link")?;
-    // The pin keeps the link; the program need not.
-    drop(program.take_link(id)?);
-    Ok(())
+    Ok(FdLink::try_from(program.take_link(id)?)?)
 }
 
 fn attach(
@@ -165,7 +170,7 @@ fn attach(
     pin_dir: &Path,
     interface: &Interface,
     attached: Attached,
-) -> Result<(), Refused> {
+) -> Result<Link, Refused> {
     let id = program
         .attach_to_if_index(interface.index, attached.xdp_mode())
         .map_err(Refused::by_kernel)?;
@@ -175,7 +180,7 @@ fn attach(
         .map_err(anyhow::Error::from)
         .and_then(|link| Ok(FdLink::try_from(link)?.pin(&pin)?));
     match pinned {
-        Ok(_) => Ok(()),
+        Ok(pinned) => Ok(Link::new(FdLink::from(pinned), pin)),
         Err(error) => Err(Refused::because(format!("cannot pin the link: {error:#}"))),
     }
 }

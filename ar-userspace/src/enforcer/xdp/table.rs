@@ -1,9 +1,10 @@
 //! The bans of one address family: the hash of addresses, the trie of prefixes, the front bitmap before both.
 
 use std::collections::BTreeSet;
+use std::io::ErrorKind;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
-use anyhow::Context as _;
+use anyhow::{Context as _, anyhow};
 use ar_ebpf::batch::Batch;
 use ar_ebpf::{AddrV4, AddrV6, Ban, FrontBit, NEVER, NetworkV4, NetworkV6, flag, setting};
 use aya::Pod;
@@ -257,22 +258,24 @@ impl<A: Address> Table<A> {
         let keys: Vec<A> = staged.iter().map(|staged| staged.address).collect();
         let values: Vec<Ban> = staged.iter().map(|staged| staged.ban).collect();
         let mut done = 0;
-        let mut failed = Vec::new();
+        let mut failed: Vec<(usize, Option<anyhow::Error>)> = Vec::new();
         while done < keys.len() {
             let (written, result) = batch.write(&keys[done..], &values[done..]);
             done += written;
             if let Err(error) = result {
-                failed.push(keys[done]);
-                fail(&staged[done], &error.into());
+                let is_full = error.kind() == ErrorKind::ArgumentListTooLong;
+                failed.push((done, (!is_full).then(|| error.into())));
                 done += 1;
             }
         }
-        for address in &failed {
-            self.counted.remove(address);
+        for (place, _) in &failed {
+            self.counted.remove(&keys[*place]);
         }
-        let _ = self
-            .front
-            .release(failed.into_iter().map(Address::front_bit));
+        for (place, error) in &failed {
+            fail(&staged[*place], error.as_ref().unwrap_or(&self.full()));
+        }
+        let bits = failed.iter().map(|(place, _)| keys[*place].front_bit());
+        let _ = self.front.release(bits);
     }
 
     /// Makes the kernel hold exactly `standing` for one address.
@@ -303,12 +306,24 @@ impl<A: Address> Table<A> {
                     self.bans.insert(address, ban, 0).with_context(writing)?;
                 }
             }
+            Err(error) if is_full(&error) => {
+                return Err(self.full()).with_context(writing);
+            }
             Err(error) => return Err(error).with_context(writing),
         }
         if self.counted.insert(address) {
             self.front.count(bit);
         }
         Ok(())
+    }
+
+    /// Why nothing can be written any more: somebody else fills the map, since the ledger knows its size.
+    fn full(&self) -> anyhow::Error {
+        let room = self.room().unwrap_or(0);
+        anyhow!(
+            "the map is full: it has room for {room}, and this daemon holds {} of them",
+            self.counted.len()
+        )
     }
 
     fn unban(&mut self, address: A) -> anyhow::Result<()> {
@@ -440,13 +455,21 @@ fn is_present(error: &MapError) -> bool {
     let MapError::SyscallError(call) = error else {
         return false;
     };
-    call.io_error.kind() == std::io::ErrorKind::AlreadyExists
+    call.io_error.kind() == ErrorKind::AlreadyExists
+}
+
+/// E2BIG: no entry is free.
+fn is_full(error: &MapError) -> bool {
+    let MapError::SyscallError(call) = error else {
+        return false;
+    };
+    call.io_error.kind() == ErrorKind::ArgumentListTooLong
 }
 
 pub(super) fn is_absent(error: &MapError) -> bool {
     match error {
         MapError::KeyNotFound => true,
-        MapError::SyscallError(call) => call.io_error.kind() == std::io::ErrorKind::NotFound,
+        MapError::SyscallError(call) => call.io_error.kind() == ErrorKind::NotFound,
         _ => false,
     }
 }

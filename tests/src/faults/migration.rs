@@ -1,0 +1,211 @@
+//! Pins of an older version: its bans stand, with what they counted, until and after the new program takes over.
+
+use std::collections::BTreeMap;
+use std::net::IpAddr;
+use std::time::Duration;
+
+use anyhow::{Result, ensure};
+use ar_ebpf::{ABI_VERSION, Ban, Outcome, map};
+use rustix::process::Signal;
+use tests::support::daemon::Home;
+use tests::support::fault::{self, Tally};
+use tests::support::kernel::{ban_for_good, ban_until, monotonic_ns};
+use tests::support::pins::{self, Pinned};
+use tests::support::{daemon, old_pins};
+use xtask::netns::{Link, offender_v4, offender_v6};
+
+use super::stream::Stream;
+use super::{CONF, Dice};
+
+const HOUR_NS: u64 = 3_600_000_000_000;
+
+/// What an older version has left, under a banned host's packets.
+struct Scene {
+    link: Link,
+    home: Home,
+    stream: Stream,
+    before: Pinned,
+    bans: BTreeMap<IpAddr, Ban>,
+    dropped: u64,
+}
+
+impl Scene {
+    fn new() -> Result<Self> {
+        let (link, home) = (Link::new()?, Home::new(CONF)?);
+        let now = monotonic_ns();
+        let counted = Ban {
+            packets: 40,
+            bytes: 4_000,
+            last_seen_ns: now,
+            banned_at_ns: now,
+            ..ban_until(now + HOUR_NS)
+        };
+        let bans = [
+            (Stream::offender(), ban_until(now + HOUR_NS)),
+            (offender_v4(300), counted),
+            (offender_v4(301), ban_for_good(0)),
+            (offender_v6(9), counted),
+        ];
+        old_pins::version_1(home.pin_dir(), &link, &bans)?;
+        let mut stream = Stream::start_banned(&link)?;
+        stream.is_banned(&home)?;
+        let scene = Self {
+            before: Pinned::read(home.pin_dir())?,
+            bans: pins::bans(home.pin_dir())?,
+            dropped: old_pins::total(home.pin_dir(), Outcome::Banned)?.0,
+            link,
+            home,
+            stream,
+        };
+        ensure!(scene.dropped > 0 && scene.before.maps.len() == 6);
+        ensure!(old_pins::version(scene.home.pin_dir())? == 1);
+        ensure!(scene.bans.len() == bans.len());
+        Ok(scene)
+    }
+
+    /// The new version runs: nothing passed, nothing is missing.
+    fn is_taken_over(&mut self, tally: &mut Tally) -> Result<()> {
+        let passed = self.stream.passed()?;
+        tally.lost(passed, format!("{passed} packets passed"));
+        let pin_dir = self.home.pin_dir();
+        let after = Pinned::read(pin_dir)?;
+        for name in [map::BANS_V4, map::BANS_V6, map::FRONT_V4, map::FRONT_V6] {
+            let name = name.to_lowercase();
+            ensure!(
+                self.before.maps[&name] == after.maps[&name],
+                "another map `{name}`"
+            );
+        }
+        ensure!(
+            self.before.links == after.links && self.before.programs != after.programs,
+            "{:?} and {after:?}",
+            self.before
+        );
+        let mut names: Vec<String> = map::ALL.map(str::to_lowercase).into();
+        names.sort();
+        ensure!(
+            after.maps.keys().eq(&names),
+            "the pins are {:?}",
+            after.maps
+        );
+        ensure!(old_pins::version(pin_dir)? == ABI_VERSION);
+        let (dropped, outcomes) = old_pins::total(pin_dir, Outcome::Banned)?;
+        ensure!(
+            dropped >= self.dropped && outcomes as usize == Outcome::ALL.len(),
+            "{dropped} are told as dropped by {outcomes} outcomes, {} were",
+            self.dropped
+        );
+        let bans = pins::bans(pin_dir)?;
+        for (address, old) in &self.bans {
+            let Some(new) = bans.get(address) else {
+                tally.lost(1, format!("{address} is not banned"));
+                continue;
+            };
+            let is_kept = new.packets >= old.packets
+                && new.bytes >= old.bytes
+                && (new.expires_at_ns, new.banned_at_ns, new.rule_id, new.flags)
+                    == (old.expires_at_ns, old.banned_at_ns, old.rule_id, old.flags);
+            tally.wrong(
+                (!is_kept).into(),
+                format!("{address}: {old:?} became {new:?}"),
+            );
+        }
+        let told = self.home.bans()?.len();
+        tally.wrong(
+            (told != self.bans.len()).into(),
+            format!("{told} bans are told"),
+        );
+        Ok(())
+    }
+
+    fn end(self, mut daemon: daemon::Daemon) -> Result<()> {
+        self.stream.end(&self.home)?;
+        daemon.stop(Signal::TERM)?;
+        let released = self.home.output(&["stop", "--release"])?;
+        ensure!(released.status.success(), "{released:?}");
+        ensure!(!self.home.pin_dir().exists(), "pins are left");
+        Ok(())
+    }
+}
+
+#[test]
+fn bans_of_an_older_version_stand_while_it_is_brought_up_to_date() -> Result<()> {
+    let mut tally = Tally::of("an upgrade from maps of version 1 under a banned host's packets");
+    for _ in 0..fault::times(2, 50) {
+        let mut scene = Scene::new()?;
+        ensure!(
+            scene.home.bans()?.len() == scene.bans.len(),
+            "they are told without a daemon"
+        );
+        let mut daemon = scene.home.start(&scene.link, &[])?;
+        tally.tried();
+        scene.is_taken_over(&mut tally)?;
+        // And what the older one did not know works.
+        let banned = ["ban", "--for", "1h", "198.18.2.0/24"];
+        let output = scene.home.output(&banned)?;
+        ensure!(output.status.success(), "{output:?}");
+        daemon.stop(Signal::TERM)?;
+        let daemon = scene.home.start(&scene.link, &[])?;
+        let passed = scene.stream.passed()?;
+        tally.lost(passed, format!("{passed} packets passed afterwards"));
+        ensure!(
+            scene.home.bans()?.len() == scene.bans.len() + 1,
+            "a ban went"
+        );
+        scene.end(daemon)?;
+    }
+    tally.end()
+}
+
+/// Whatever a start had done when it was killed, the next one does the rest.
+#[test]
+fn an_upgrade_that_is_cut_short_is_finished_by_the_next_start() -> Result<()> {
+    let mut tally = Tally::of("killed while maps of version 1 are brought up to date");
+    let mut dice = Dice(4);
+    let mut unfinished = 0;
+    for _ in 0..fault::times(3, 50) {
+        let mut scene = Scene::new()?;
+        for _ in 0..4 {
+            let after = Duration::from_millis(dice.roll(60));
+            scene.home.kill_start(&scene.link, after)?;
+            tally.tried();
+            unfinished += u32::from(old_pins::version(scene.home.pin_dir())? == 1);
+        }
+        let passed = scene.stream.passed()?;
+        tally.lost(passed, format!("{passed} packets passed before"));
+        let daemon = scene.home.start(&scene.link, &[])?;
+        scene.is_taken_over(&mut tally)?;
+        scene.end(daemon)?;
+    }
+    ensure!(unfinished > 0, "none was killed in time");
+    tally.end()
+}
+
+/// What is not known is left as it is.
+#[test]
+fn maps_of_a_newer_version_are_refused_and_left_as_they_are() -> Result<()> {
+    let (link, home) = (Link::new()?, Home::new(CONF)?);
+    home.start(&link, &[])?.crash()?;
+    old_pins::set_version(home.pin_dir(), ABI_VERSION + 1)?;
+    let before = Pinned::read(home.pin_dir())?;
+    let output = home.fail_to_start(&link, &home.alerts(), xtask::netns::INTERFACE)?;
+    let said = String::from_utf8(output.stderr)?;
+    let refused = format!(
+        "are of version {}, and this program reads versions 1 to",
+        ABI_VERSION + 1
+    );
+    ensure!(
+        output.status.code() == Some(1) && said.contains(&refused),
+        "{said}"
+    );
+    ensure!(before == Pinned::read(home.pin_dir())?, "something changed");
+    let output = home.output(&["list"])?;
+    let said = String::from_utf8(output.stderr)?;
+    ensure!(
+        !output.status.success() && said.contains(&refused),
+        "{said}"
+    );
+    let released = home.output(&["stop", "--release"])?;
+    ensure!(released.status.success(), "{released:?}");
+    Ok(())
+}

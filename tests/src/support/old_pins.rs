@@ -1,0 +1,131 @@
+//! Pins as an older version has left them, with its program at work.
+
+use std::fs;
+use std::net::IpAddr;
+use std::path::Path;
+
+use anyhow::{Context as _, Result};
+use ar_ebpf::{Ban, FrontBit, Outcome, Total, XDP_PROGRAM, map};
+use arfw::enforcer::xdp::OBJECT;
+use aya::maps::{Array, HashMap, Map, MapData, PerCpuArray};
+use aya::programs::Xdp;
+use aya::programs::links::FdLink;
+use aya::programs::xdp::XdpMode;
+use aya::{Ebpf, EbpfLoader};
+use rustix::net::netdevice::name_to_index;
+use rustix::net::{AddressFamily, SocketType, socket};
+use xtask::netns::{INTERFACE, Link};
+
+use super::kernel::{key_v4, key_v6};
+
+/// The maps of version 1, which had neither prefixes nor settings.
+const VERSION_1: [&str; 6] = [
+    map::BANS_V4,
+    map::BANS_V6,
+    map::FRONT_V4,
+    map::FRONT_V6,
+    map::STATS,
+    map::ABI,
+];
+
+/// Outcomes that version 1 knew: all but the allowed.
+const OUTCOMES_1: u32 = Outcome::Allowed as u32;
+
+/// Makes pins of version 1 that hold these bans, and puts a program on the host's interface that obeys them.
+///
+/// Without prefixes, this version's program does with those maps what that of version 1 did: the maps that
+/// version 1 did not have are empty, and pinned nowhere.
+///
+/// # Errors
+///
+/// When the kernel refuses something.
+pub fn version_1(pin_dir: &Path, link: &Link, bans: &[(IpAddr, Ban)]) -> Result<()> {
+    fs::create_dir_all(pin_dir)?;
+    let mut loader = EbpfLoader::new();
+    for name in VERSION_1 {
+        loader.map_pin_path(name, pin_dir.join(name.to_lowercase()));
+    }
+    let mut ebpf = loader
+        .map_max_entries(map::BANS_V4, super::kernel::MAX_BANS)
+        .map_max_entries(map::BANS_V6, super::kernel::MAX_BANS)
+        .map_max_entries(map::STATS, OUTCOMES_1)
+        .load(OBJECT)?;
+    let program: &mut Xdp = ebpf
+        .program_mut(XDP_PROGRAM)
+        .context("the object has the program")?
+        .try_into()?;
+    program.load()?;
+    write(&mut ebpf, bans)?;
+    let program: &mut Xdp = ebpf
+        .program_mut(XDP_PROGRAM)
+        .context("the object has the program")?
+        .try_into()?;
+    let (index, id) = link.host.run(|| -> Result<_> {
+        let any = socket(AddressFamily::INET, SocketType::DGRAM, None)?;
+        let index = name_to_index(any, INTERFACE)?;
+        Ok((index, program.attach_to_if_index(index, XdpMode::Driver)?))
+    })??;
+    let attached = FdLink::try_from(program.take_link(id)?)?;
+    attached.pin(pin_dir.join(format!("xdp_{index}_native")))?;
+    Ok(())
+}
+
+fn write(ebpf: &mut Ebpf, bans: &[(IpAddr, Ban)]) -> Result<()> {
+    let mut take = |name: &str| ebpf.take_map(name).context("the object has the map");
+    let mut v4 = HashMap::<_, _, Ban>::try_from(take(map::BANS_V4)?)?;
+    let mut v6 = HashMap::<_, _, Ban>::try_from(take(map::BANS_V6)?)?;
+    let mut front_v4 = Array::<_, u64>::try_from(take(map::FRONT_V4)?)?;
+    let mut front_v6 = Array::<_, u64>::try_from(take(map::FRONT_V6)?)?;
+    for &(address, ban) in bans {
+        let (front, bit) = match address {
+            IpAddr::V4(address) => {
+                v4.insert(key_v4(address), ban, 0)?;
+                (&mut front_v4, FrontBit::of_v4(key_v4(address)))
+            }
+            IpAddr::V6(address) => {
+                v6.insert(key_v6(address), ban, 0)?;
+                (&mut front_v6, FrontBit::of_v6(key_v6(address)))
+            }
+        };
+        let word = front.get(&bit.word(), 0)?;
+        front.set(bit.word(), word | bit.mask(), 0)?;
+    }
+    let mut abi = Array::<_, u32>::try_from(take(map::ABI)?)?;
+    Ok(abi.set(0, 1, 0)?)
+}
+
+/// Says that the pinned maps are of a version.
+///
+/// # Errors
+///
+/// When it is not pinned there or cannot be written.
+pub fn set_version(pin_dir: &Path, version: u32) -> Result<()> {
+    Ok(abi(pin_dir)?.set(0, version, 0)?)
+}
+
+fn abi(pin_dir: &Path) -> Result<Array<MapData, u32>> {
+    let data = MapData::from_pin(pin_dir.join(map::ABI.to_lowercase()))?;
+    Ok(Array::try_from(Map::Array(data))?)
+}
+
+/// What the pinned totals tell of one outcome, and of how many outcomes they tell.
+///
+/// # Errors
+///
+/// When they are not pinned there or cannot be read.
+pub fn total(pin_dir: &Path, outcome: Outcome) -> Result<(u64, u32)> {
+    let data = MapData::from_pin(pin_dir.join(map::STATS.to_lowercase()))?;
+    let totals = PerCpuArray::<_, Total>::try_from(Map::PerCpuArray(data))?;
+    let per_cpu = totals.get(&outcome.index(), 0)?;
+    let packets = per_cpu.iter().map(|total| total.packets).sum();
+    Ok((packets, totals.len()))
+}
+
+/// The version that the pinned maps tell.
+///
+/// # Errors
+///
+/// When it is not pinned there or cannot be read.
+pub fn version(pin_dir: &Path) -> Result<u32> {
+    Ok(abi(pin_dir)?.get(&0, 0)?)
+}
