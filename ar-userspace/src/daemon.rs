@@ -25,7 +25,7 @@ use std::time::Duration;
 
 use anyhow::Context as _;
 use tokio::signal::unix::{Signal, SignalKind, signal};
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::{mpsc, oneshot, watch};
 
 use crate::alert::Alert;
 use crate::clock::{self, Alarm};
@@ -37,7 +37,7 @@ use crate::ledger::{self, Key, Ledger, Limits, Record, Ruling};
 use crate::policy::{Decision, Guard, Offence, Policy, Target};
 use crate::responses_log::{Lines, ResponsesLog};
 use crate::source::file::Follower;
-use crate::source::{self, Batch, Position};
+use crate::source::{self, Batch, Condition, Position};
 use crate::store::Store;
 use crate::surroundings::{self, Found, Sessions, Watch};
 use crate::time::{Moment, Wall};
@@ -124,6 +124,7 @@ pub async fn run(
         limits,
         lines,
     )?;
+    daemon.condition = follower.condition();
     daemon.handled = Handled::restore(held.handled);
     daemon.reconcile()?;
     daemon.protect_first(found);
@@ -271,6 +272,8 @@ struct Daemon {
     journal: Journal,
     /// How far the alerts were read, until the store is told.
     read_to: Option<Position>,
+    /// How the followed file stands.
+    condition: watch::Receiver<Condition>,
     /// When that was last done.
     settled_at: Moment,
     /// Unbans that an enforcer did not perform, and why, while somebody wants to know.
@@ -318,6 +321,7 @@ impl Daemon {
             handled: Handled::default(),
             journal: Journal::new(&settings),
             read_to: None,
+            condition: watch::channel(Condition::default()).1,
             not_ended: None,
             settled_at: clocks.moment,
             started: clocks.moment,
