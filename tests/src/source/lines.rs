@@ -55,7 +55,7 @@ fn bytes_that_are_no_text_cost_their_line_alone() -> Result<()> {
         );
     }
     let counts = home.status()?.counts;
-    ensure!((counts.malformed, counts.too_long) == (3, 0), "{counts:?}");
+    ensure!((counts.malformed, counts.too_long) == (4, 0), "{counts:?}");
     each_counted_once(&home, 4)?;
     daemon.stop(Signal::TERM)?;
     Ok(())

@@ -4,11 +4,11 @@ use std::fs;
 use std::os::unix::fs::symlink;
 use std::process::Command;
 
-use anyhow::{Result, ensure};
+use anyhow::{Result, bail, ensure};
 use rustix::process::Signal;
-use tests::support::daemon::{Daemon, Home};
+use tests::support::daemon::{Daemon, Home, PATIENCE};
 
-use super::{CONF, alert, each_counted_once, until};
+use super::{CONF, EVERY, alert, each_counted_once, until};
 
 #[test]
 fn a_file_that_comes_late_is_read_from_its_beginning() -> Result<()> {
@@ -88,13 +88,19 @@ fn a_file_whose_place_another_thing_takes_is_told_and_read_on() -> Result<()> {
     Ok(())
 }
 
-/// Runs a command where the daemon is, which has a mount namespace of its own that ends with it.
+/// Runs a command where the daemon is, which has a mount namespace of its own that ends with it. Tried again for a
+/// while: a file system at which anybody looks is busy for that moment.
 fn beside(daemon: &Daemon, command: &[&str]) -> Result<()> {
     let pid = daemon.pid().as_raw_nonzero().to_string();
     let mut inside = Command::new("nsenter");
     inside.args(["--mount", "--target", &pid]).args(command);
-    ensure!(inside.status()?.success(), "{command:?}");
-    Ok(())
+    for _ in 0..PATIENCE.as_millis() / EVERY.as_millis() {
+        if inside.status()?.success() {
+            return Ok(());
+        }
+        std::thread::park_timeout(EVERY);
+    }
+    bail!("{command:?}")
 }
 
 /// No notice tells of a mount.
