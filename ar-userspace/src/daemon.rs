@@ -25,7 +25,7 @@ use std::time::Duration;
 
 use anyhow::Context as _;
 use tokio::signal::unix::{Signal, SignalKind, signal};
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::{mpsc, oneshot, watch};
 use tokio::time::{MissedTickBehavior, interval};
 
 use crate::alert::Alert;
@@ -38,7 +38,7 @@ use crate::ledger::{self, Key, Ledger, Limits, Ruling};
 use crate::policy::{Decision, Guard, Offence, Policy, Target};
 use crate::responses_log::{Lines, ResponsesLog};
 use crate::source::file::Follower;
-use crate::source::{self, Batch, Position};
+use crate::source::{self, Batch, Condition, Position};
 use crate::store::{self, Store};
 use crate::surroundings::{self, Found, Sessions, Watch};
 use crate::time::Moment;
@@ -134,6 +134,7 @@ pub async fn run(
     let lines = log.as_ref().and_then(ResponsesLog::lines);
     let (mut daemon, mut reports) =
         Daemon::new(settings, source, store, records, enforcer, limits, lines)?;
+    daemon.condition = follower.condition();
     daemon.handled = Handled::restore(held.handled);
     daemon.reconcile(enforced);
     daemon.protect_first(found);
@@ -289,6 +290,8 @@ struct Daemon {
     journal: Journal,
     /// How far the alerts were read, until the store is told.
     read_to: Option<Position>,
+    /// How the followed file stands.
+    condition: watch::Receiver<Condition>,
     /// When that was last done.
     settled_at: Moment,
     /// Unbans that an enforcer did not perform, and why, while somebody wants to know.
@@ -343,6 +346,7 @@ impl Daemon {
             handled: Handled::default(),
             journal: Journal::new(&settings),
             read_to: None,
+            condition: watch::channel(Condition::default()).1,
             not_ended: None,
             settled_at: clocks.moment,
             started: clocks.moment,

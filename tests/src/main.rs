@@ -10,5 +10,6 @@ mod operate;
 mod outages;
 mod packets;
 mod replay;
+mod source;
 mod store;
 mod verdict;

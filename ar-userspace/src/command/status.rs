@@ -40,7 +40,13 @@ fn render(status: &view::Status) -> String {
             false => format!("{}, ACTIVE RESPONSE IS SWITCHED OFF THERE", status.config),
         },
     );
-    line("alerts", status.alerts.clone());
+    line(
+        "alerts",
+        match status.source.missing {
+            true => format!("{}, WHICH IS NOT THERE", status.alerts),
+            false => status.alerts.clone(),
+        },
+    );
     let counts = &status.counts;
     line(
         "",
@@ -79,6 +85,18 @@ fn render(status: &view::Status) -> String {
             output::count(counts.left_out),
         ),
     );
+    if let Some(cause) = &status.source.trouble {
+        line("ALERTS", format!("CANNOT BE READ: {cause}"));
+    }
+    if status.source.compressed > 0 {
+        line(
+            "ALERTS",
+            format!(
+                "LOST: {} rotated files were compressed before they were read",
+                output::count(status.source.compressed)
+            ),
+        );
+    }
     if let Some(trouble) = &status.store.trouble {
         line(
             "STORE",
@@ -127,7 +145,7 @@ mod tests {
 
     #[test]
     fn the_state_of_the_daemon_fits_one_screen() {
-        let status = view::Status {
+        let mut status = view::Status {
             version: "0.1.0".to_owned(),
             pid: 4711,
             uptime_seconds: 3_725.4,
@@ -135,6 +153,7 @@ mod tests {
             enabled: true,
             responses: 3,
             alerts: "/var/ossec/logs/alerts/alerts.json".to_owned(),
+            source: view::Source::default(),
             counts: view::Counts {
                 lines: 1_234,
                 matched: 7,
@@ -181,5 +200,18 @@ interface   eth0: generic (no native mode: the driver does not support it)
 packets     52,000 clean
 "
         );
+        status.source = view::Source {
+            trouble: Some("Too many levels of symbolic links (os error 40)".to_owned()),
+            missing: true,
+            compressed: 2,
+        };
+        let text = render(&status);
+        for expected in [
+            "alerts      /var/ossec/logs/alerts/alerts.json, WHICH IS NOT THERE\n",
+            "ALERTS      CANNOT BE READ: Too many levels of symbolic links (os error 40)\n",
+            "ALERTS      LOST: 2 rotated files were compressed before they were read\n",
+        ] {
+            assert!(text.contains(expected), "{text}");
+        }
     }
 }

@@ -260,6 +260,9 @@ pub struct Status {
     pub responses: usize,
     /// The file that is followed.
     pub alerts: String,
+    /// How that file stands.
+    #[serde(default)]
+    pub source: Source,
     /// What became of the alerts since the start.
     pub counts: Counts,
     /// Addresses that are banned.
@@ -273,6 +276,17 @@ pub struct Status {
     pub interfaces: Vec<Interface>,
     /// Packets by what the kernel program found out about them.
     pub packets: Vec<Total>,
+}
+
+/// How the file that is followed stands.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Source {
+    /// Why it cannot be read at the moment; `null` when it can.
+    pub trouble: Option<String>,
+    /// Whether nothing is there under its name at the moment.
+    pub missing: bool,
+    /// Rotated files since the start whose alerts are lost, because they were compressed before they were read.
+    pub compressed: u64,
 }
 
 /// How the store stands.

@@ -70,6 +70,15 @@ impl Daemon {
         Ok(enforced.iter().map(ban).collect())
     }
 
+    fn source_view(&self) -> view::Source {
+        let condition = self.condition.borrow();
+        view::Source {
+            trouble: condition.trouble.clone(),
+            missing: condition.missing,
+            compressed: condition.compressed,
+        }
+    }
+
     /// What `GET /v1/status` tells.
     pub(super) fn status(&self) -> anyhow::Result<view::Status> {
         let condition = self
@@ -84,6 +93,7 @@ impl Daemon {
             enabled: self.settings.config.enabled,
             responses: self.settings.config.responses.len(),
             alerts: self.settings.alerts.display().to_string(),
+            source: self.source_view(),
             counts: self.counts.clone(),
             active: view::Active {
                 v4: self.ledger.bans_v4(),

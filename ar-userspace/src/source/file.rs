@@ -6,30 +6,37 @@
 //! A file or directory that is not there or cannot be read is waited for. What was read is kept until its
 //! position is known, so that an error at any point neither loses a line nor hands one on twice.
 //!
-//! Not noticed at once: that a directory above the file's own was renamed, and writes on another host to a
-//! network file system. The next change that the kernel tells of makes up for both.
+//! Not noticed at once: that a directory above the file's own was renamed or mounted over, and writes on another
+//! host to a network file system. A look every few seconds makes up for it.
 
 mod open;
+mod start;
 #[cfg(test)]
 mod tests;
+mod told;
 mod watch;
 
-use std::collections::VecDeque;
+use std::collections::{BTreeSet, VecDeque};
 use std::fs::File;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, watch as state};
 
+use super::condition::Condition;
 use super::lines::{Batch, Cut, Lines};
-use super::position::{As, FileId, Position};
-use super::rotated;
+use super::position::{As, FileId, Finished, Position};
 use open::Open;
+pub use start::Start;
 use watch::Watch;
 
 /// Bytes that are read in one go.
 pub const CHUNK: usize = 256 * 1024;
+
+/// How often a file is looked at that nobody tells of changes of: it may be on a network file system, or hidden by
+/// one that was mounted.
+const LOOK_ANYWAY: Duration = Duration::from_secs(5);
 
 /// How often a file is looked at that is not there or cannot be read, besides at every change.
 const LOOK_AGAIN: Duration = Duration::from_secs(1);
@@ -53,41 +60,15 @@ pub struct Follower {
     cut: Option<Cut>,
     /// The end was not reached since the start, or since the file could not be read.
     backlog: bool,
-    /// Nothing is there under the name of the file.
-    missing: bool,
-    /// The file cannot be read, and that was told.
-    in_trouble: bool,
+    /// Files that were read to their ends.
+    finished: Vec<Finished>,
+    /// Compressed files that were told of.
+    compressed: BTreeSet<PathBuf>,
+    /// What others may know. Trouble and a missing file are looked at again from time to time.
+    condition: state::Sender<Condition>,
+    /// That nothing is there under the name of the file was told.
+    told_missing: bool,
     chunk: Box<[u8]>,
-}
-
-/// Where a start goes on.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Start {
-    /// At the end of the file: nothing is known of it.
-    AtEnd,
-    /// The file, or its directory, is not there yet. It is read from its beginning when it appears.
-    NotThere,
-    /// At the position, in the file or in one that it was before it was rotated.
-    AtPosition,
-    /// At the beginning of the file: what the position belongs to is not there any more.
-    PositionLost,
-    /// The file cannot be read for the present, which the follower tells.
-    Unreadable,
-}
-
-impl Start {
-    /// What an operator has to know about it.
-    #[must_use]
-    pub fn warning(self) -> Option<&'static str> {
-        match self {
-            Self::AtEnd | Self::AtPosition | Self::Unreadable => None,
-            Self::NotThere => Some("the alert file is not there yet; it is read when it appears"),
-            Self::PositionLost => Some(
-                "the file that was read before is gone; this one is read from its beginning, \
-                 and alerts between the two may be missing",
-            ),
-        }
-    }
 }
 
 impl Follower {
@@ -109,8 +90,10 @@ impl Follower {
             lines: Lines::default(),
             cut: None,
             backlog: true,
-            missing: false,
-            in_trouble: false,
+            finished: position.map_or_else(Vec::new, |position| position.finished.clone()),
+            compressed: BTreeSet::new(),
+            condition: state::Sender::default(),
+            told_missing: false,
             chunk: vec![0; CHUNK].into_boxed_slice(),
         };
         follower.watch.watch_names(path);
@@ -125,56 +108,6 @@ impl Follower {
         Ok((follower, start))
     }
 
-    /// Finds the place where to go on. After an error it can be tried again.
-    fn settle(&mut self) -> io::Result<Start> {
-        self.open = self.open_path()?;
-        let start = self.go_to()?;
-        self.settled = true;
-        Ok(start)
-    }
-
-    fn go_to(&mut self) -> io::Result<Start> {
-        let Some(position) = &self.left_at else {
-            return match &mut self.open {
-                Some(open) => {
-                    open.seek_to_last_line()?;
-                    Ok(Start::AtEnd)
-                }
-                None => Ok(Start::NotThere),
-            };
-        };
-        // Whatever is the file itself comes before anything that is only like it.
-        for as_what in [As::Itself, As::Copy] {
-            if let Some(open) = &mut self.open
-                && open.is_known_by(position, as_what)?
-            {
-                open.go_to(position)?;
-                return Ok(Start::AtPosition);
-            }
-            self.rotated = self.find_rotated(position, as_what)?;
-            if !self.rotated.is_empty() {
-                return Ok(Start::AtPosition);
-            }
-        }
-        Ok(match self.open {
-            Some(_) => Start::PositionLost,
-            None => Start::NotThere,
-        })
-    }
-
-    /// The file of the position, and those that came between it and the present one; empty when it is not found.
-    fn find_rotated(&self, position: &Position, as_what: As) -> io::Result<VecDeque<Open>> {
-        let mut found = VecDeque::new();
-        for file in rotated::since(&self.path, position, as_what)? {
-            let mut open = Open::new(file, Some(position.repeatable()))?;
-            if found.is_empty() {
-                open.go_to(position)?;
-            }
-            found.push_back(open);
-        }
-        Ok(found)
-    }
-
     /// Where the next line to be read begins; `None` when that cannot be found out for the present. Before
     /// anything of a file that is not there yet, it is of no file: whatever appears is then new.
     #[must_use]
@@ -186,9 +119,13 @@ impl Follower {
         Some(open.map_or_else(
             || Position {
                 repeats_until: self.read_before.unwrap_or(0),
+                finished: self.finished.clone(),
                 ..Position::default()
             },
-            |open| open.read_to.clone(),
+            |open| Position {
+                finished: self.finished.clone(),
+                ..open.read_to.clone()
+            },
         ))
     }
 
@@ -214,19 +151,22 @@ impl Follower {
             if self.watch.is_blind() && self.watch.look_again(&self.path, self.open.as_ref()) {
                 continue;
             }
-            let waits_for_it = self.in_trouble || self.missing;
             tokio::select! {
-                changed = self.watch.changed(waits_for_it.then_some(LOOK_AGAIN)) => changed?,
+                noticed = self.watch.changed(self.looks_again_after()) => {
+                    if !noticed? {
+                        self.tell_missing();
+                    }
+                }
                 () = batches.closed() => return Ok(()),
             }
         }
     }
 
-    fn trouble(&mut self, error: &io::Error) {
-        self.backlog = true;
-        if !std::mem::replace(&mut self.in_trouble, true) {
-            let path = self.path.display();
-            tracing::error!("cannot read `{path}`, trying again until it can be read: {error}");
+    fn looks_again_after(&self) -> Duration {
+        let condition = self.condition.borrow();
+        match condition.missing || condition.trouble.is_some() {
+            true => LOOK_AGAIN,
+            false => LOOK_ANYWAY,
         }
     }
 
@@ -246,9 +186,7 @@ impl Follower {
                 break None;
             }
         };
-        if !self.missing && std::mem::take(&mut self.in_trouble) {
-            tracing::info!("`{}` can be read again", self.path.display());
-        }
+        self.can_be_read();
         Ok(batch)
     }
 
@@ -267,7 +205,10 @@ impl Follower {
         }
         Ok((!cut.is_empty()).then(|| Batch {
             cut,
-            position: open.read_to.clone(),
+            position: Position {
+                finished: self.finished.clone(),
+                ..open.read_to.clone()
+            },
             backlog: self.backlog,
             may_repeat,
         }))
@@ -277,7 +218,7 @@ impl Follower {
         if let Some(open) = self.rotated.front_mut() {
             let count = open.read(&mut self.chunk)?;
             if count == 0 {
-                self.leave_rotated();
+                self.leave_rotated()?;
             } else {
                 self.cut = Some(self.lines.push(&self.chunk[..count]));
             }
@@ -285,10 +226,10 @@ impl Follower {
         }
         let Some(open) = &mut self.open else {
             self.open = self.open_path()?;
-            self.missing = self.open.is_none();
-            return Ok(match self.missing {
-                true => Step::Nothing,
-                false => Step::Again,
+            self.is_missing(self.open.is_none());
+            return Ok(match &self.open {
+                None => Step::Nothing,
+                Some(_) => Step::Again,
             });
         };
         if !open.is_as_it_was()? {
@@ -308,7 +249,7 @@ impl Follower {
                 self.there()?
             }
         };
-        self.missing = there.is_none();
+        self.is_missing(there.is_none());
         let Some(open) = self
             .open
             .as_mut()
@@ -342,7 +283,7 @@ impl Follower {
         let Some(read_to) = self.open.as_ref().map(|open| open.read_to.clone()) else {
             return Ok(());
         };
-        let mut copies = self.find_rotated(&read_to, As::Copy)?;
+        let mut copies = self.find_rotated(&read_to, As::Copy)?.unwrap_or_default();
         if let Some(open) = &mut self.open {
             open.begin_anew()?;
         }
@@ -355,13 +296,15 @@ impl Follower {
     }
 
     /// A rotated file is at its end: its last line has no successor that could finish it.
-    fn leave_rotated(&mut self) {
+    fn leave_rotated(&mut self) -> io::Result<()> {
         let last = self.lines.finish();
-        if last.is_empty() {
-            self.rotated.pop_front();
-        } else {
+        if !last.is_empty() {
             self.cut = Some(last);
+        } else if let Some(open) = self.rotated.front() {
+            open.finished()?.remember(&mut self.finished);
+            self.rotated.pop_front();
         }
+        Ok(())
     }
 
     /// The followed file was replaced. Others may have come and gone before the one that is there.
@@ -371,16 +314,17 @@ impl Follower {
             self.cut = Some(last);
             return Ok(());
         }
-        let Some(read_to) = self.open.as_ref().map(|open| &open.read_to) else {
+        let Some(open) = &self.open else {
             return Ok(());
         };
-        let repeatable = read_to.repeatable();
-        let mut between = self.find_rotated(read_to, As::Itself)?;
-        between.pop_front();
-        self.rotated.append(&mut between);
+        let (read_to, finished) = (open.read_to.clone(), open.finished()?);
+        let between = self.find_rotated(&read_to, As::Itself)?;
+        // The first is the file itself, which is read.
+        self.rotated.extend(between.into_iter().flatten().skip(1));
+        finished.remember(&mut self.finished);
         self.open = None;
         self.watch.leave_file();
-        self.read_before = Some(repeatable);
+        self.read_before = Some(read_to.repeatable());
         Ok(())
     }
 

@@ -26,6 +26,46 @@ impl FileId {
     }
 }
 
+/// Files that were read to their ends are remembered, at most this many: more are not rotated within one tick of
+/// a file system's clock.
+pub const FINISHED_KEPT: usize = 16;
+
+/// A file that was read to its end, as it was then. One that is otherwise was written since, or has come by the
+/// inode of the other.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Finished {
+    /// The file.
+    pub file: FileId,
+    /// Its bytes.
+    pub length: u64,
+    /// When it was written last by the file system's clock, in nanoseconds after the beginning of 1970 in UTC.
+    pub modified_ns: i64,
+}
+
+impl Finished {
+    pub(super) fn of(file: &Metadata) -> Self {
+        Self {
+            file: FileId::of(file),
+            length: file.len(),
+            modified_ns: modified_ns(file),
+        }
+    }
+
+    /// Adds one to those that are remembered.
+    pub(super) fn remember(self, finished: &mut Vec<Self>) {
+        finished.retain(|known| known.file != self.file);
+        finished.push(self);
+        let over = finished.len().saturating_sub(FINISHED_KEPT);
+        finished.drain(..over);
+    }
+}
+
+/// A time that does not fit stops at the ends of what 64 bits of nanoseconds hold.
+pub(super) fn modified_ns(file: &Metadata) -> i64 {
+    let seconds = file.mtime().saturating_mul(1_000_000_000);
+    seconds.saturating_add(file.mtime_nsec())
+}
+
 /// A place in a file: everything before it has been handed on.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Position {
@@ -39,6 +79,12 @@ pub struct Position {
     /// Lines that begin before this offset may have been handed on before (AR-IMP-8): the file is read from its
     /// beginning after another of its name was, or after it was truncated, and may hold again what was read then.
     pub repeats_until: u64,
+    /// When the file had been written last as the place was taken, in nanoseconds after the beginning of 1970 in UTC;
+    /// `None` when that is not known. What was written later is not read yet, also when this file is gone.
+    pub modified_ns: Option<i64>,
+    /// Files that were read to their ends before, newest last: one that was written last in the same tick of the
+    /// clock as this one cannot be told by its time from one that came after it.
+    pub finished: Vec<Finished>,
 }
 
 /// What a file may be to a place.
@@ -65,7 +111,8 @@ impl Position {
             file: id,
             offset,
             before,
-            repeats_until: 0,
+            modified_ns: Some(modified_ns(&file.metadata()?)),
+            ..Self::default()
         })
     }
 

@@ -11,7 +11,7 @@ use serde::{Deserialize, Serialize};
 use crate::config::{Enforcement, Executable};
 use crate::ledger::{AlertId, Ban, ByHand, Key, Record};
 use crate::offender::{Offender, Prefix};
-use crate::source::{FileId, Position};
+use crate::source::{FileId, Finished, Position};
 use crate::time::{Expiry, Wall};
 
 /// Times are nanoseconds after the beginning of 1970 in UTC.
@@ -52,6 +52,21 @@ struct StoredPosition<'a> {
     before: &'a [u8],
 }
 
+/// What came later stands behind the position: a value without it reads as before.
+#[derive(Debug, Default, Serialize, Deserialize)]
+struct StoredTimes {
+    modified_ns: Option<i64>,
+    finished: Vec<StoredFinished>,
+}
+
+#[derive(Debug, Serialize, Deserialize)]
+struct StoredFinished {
+    device: u64,
+    inode: u64,
+    length: u64,
+    modified_ns: i64,
+}
+
 pub(super) fn position_value(position: &Position) -> anyhow::Result<Vec<u8>> {
     let stored = StoredPosition {
         device: position.file.device,
@@ -59,8 +74,21 @@ pub(super) fn position_value(position: &Position) -> anyhow::Result<Vec<u8>> {
         offset: position.offset,
         before: &position.before,
     };
-    // The last number came later: without it the value reads as before.
-    Ok(postcard::to_stdvec(&(stored, position.repeats_until))?)
+    let finished = position.finished.iter().map(|finished| StoredFinished {
+        device: finished.file.device,
+        inode: finished.file.inode,
+        length: finished.length,
+        modified_ns: finished.modified_ns,
+    });
+    let times = StoredTimes {
+        modified_ns: position.modified_ns,
+        finished: finished.collect(),
+    };
+    Ok(postcard::to_stdvec(&(
+        stored,
+        position.repeats_until,
+        times,
+    ))?)
 }
 
 pub(super) fn position(bytes: &[u8]) -> anyhow::Result<Position> {
@@ -71,16 +99,38 @@ pub(super) fn position(bytes: &[u8]) -> anyhow::Result<Position> {
         offset,
         before,
     } = stored;
-    let repeats_until = match rest {
-        [] => 0,
-        rest => postcard::from_bytes(rest).context("the end of a position cannot be read")?,
-    };
+    let (repeats_until, rest) = later(rest)?;
+    let (
+        StoredTimes {
+            modified_ns,
+            finished,
+        },
+        _,
+    ) = later(rest)?;
+    let finished = finished.into_iter().map(|stored| Finished {
+        file: FileId {
+            device: stored.device,
+            inode: stored.inode,
+        },
+        length: stored.length,
+        modified_ns: stored.modified_ns,
+    });
     Ok(Position {
         file: FileId { device, inode },
         offset,
         before: before.to_vec(),
         repeats_until,
+        modified_ns,
+        finished: finished.collect(),
     })
+}
+
+/// What an older version did not write.
+fn later<'a, T: Default + Deserialize<'a>>(bytes: &'a [u8]) -> anyhow::Result<(T, &'a [u8])> {
+    if bytes.is_empty() {
+        return Ok((T::default(), bytes));
+    }
+    postcard::take_from_bytes(bytes).context("the end of a position cannot be read")
 }
 
 /// Hashes of alert identifiers, eight bytes each.

@@ -142,7 +142,7 @@ fn run() -> Run {
             file: FileId::default(),
             offset: number * 1_000,
             before: vec![b'x'; 1024],
-            repeats_until: 0,
+            ..Position::default()
         };
         let batch = Batch {
             changes: changed.collect(),

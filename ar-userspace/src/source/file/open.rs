@@ -5,7 +5,7 @@ use std::io::{self, Read as _, Seek as _, SeekFrom};
 use std::os::fd::{AsFd, BorrowedFd};
 use std::os::unix::fs::FileExt as _;
 
-use crate::source::position::{As, FileId, Position};
+use crate::source::position::{As, FileId, Finished, Position};
 
 /// A file that is read.
 #[derive(Debug)]
@@ -93,6 +93,11 @@ impl Open {
     /// Whether it still holds what was handed on last.
     pub(super) fn is_as_it_was(&self) -> io::Result<bool> {
         self.read_to.is_in(&self.file)
+    }
+
+    /// The file as it is at its end.
+    pub(super) fn finished(&self) -> io::Result<Finished> {
+        Ok(Finished::of(&self.file.metadata()?))
     }
 
     pub(super) fn is_known_by(&self, position: &Position, as_what: As) -> io::Result<bool> {

@@ -8,6 +8,7 @@ use super::*;
 use crate::source::{FINGERPRINT, QUEUE};
 
 mod repeats;
+mod rotations;
 mod trouble;
 
 struct Followed {
@@ -17,6 +18,7 @@ struct Followed {
     position: Option<Position>,
     start: Start,
     marks: Marks,
+    condition: state::Receiver<Condition>,
 }
 
 /// What the last batch says about its lines.
@@ -38,6 +40,7 @@ impl Followed {
         Self {
             path,
             batches,
+            condition: follower.condition(),
             task: tokio::spawn(follower.follow(sender)),
             position,
             start,
@@ -75,6 +78,12 @@ impl Followed {
     async fn expect_marked(&mut self, lines: &[&str], marks: Marks) {
         self.expect(lines).await;
         assert_eq!(self.marks, marks, "{lines:?}");
+    }
+
+    /// Ends the follower in the midst of what it does, and gives the position of what was seen.
+    fn crash(self) -> Option<Position> {
+        self.task.abort();
+        self.position
     }
 
     /// Ends the follower, makes sure that there was nothing more, and gives the position.

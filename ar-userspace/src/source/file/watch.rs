@@ -154,10 +154,11 @@ impl Watch {
         }
     }
 
-    /// Waits until anything that is watched changes, but for `at_most`, and not long when blind.
-    pub(super) async fn changed(&self, at_most: Option<Duration>) -> io::Result<()> {
+    /// Waits until anything that is watched changes, but for `at_most`, and not long when blind. Tells whether
+    /// anything did.
+    pub(super) async fn changed(&self, at_most: Duration) -> io::Result<bool> {
         let at_most = if self.blind {
-            Some(BLIND_LOOK)
+            at_most.min(BLIND_LOOK)
         } else {
             at_most
         };
@@ -167,12 +168,9 @@ impl Watch {
                 None => std::future::pending().await,
             }
         };
-        match at_most {
-            None => notice.await,
-            // Nothing in time is as good as a notice: the follower looks.
-            Some(at_most) => tokio::time::timeout(at_most, notice)
-                .await
-                .unwrap_or(Ok(())),
+        match tokio::time::timeout(at_most, notice).await {
+            Ok(noticed) => noticed.map(|()| true),
+            Err(_) => Ok(false),
         }
     }
 }

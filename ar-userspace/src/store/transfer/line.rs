@@ -11,7 +11,7 @@ use super::super::{Held, VERSION};
 use crate::config::{Enforcement, Executable};
 use crate::ledger::{AlertId, Ban, ByHand, Key, Record};
 use crate::offender::Offender;
-use crate::source::{FileId, Position};
+use crate::source::{FileId, Finished, Position};
 use crate::time::{Expiry, Wall};
 
 /// The first line: the version, and how much has to follow.
@@ -94,6 +94,19 @@ pub(super) struct StoredPosition {
     offset: u64,
     before: Hex,
     repeats_until: u64,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    modified_ns: Option<i64>,
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    finished: Vec<StoredFinished>,
+}
+
+#[derive(Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct StoredFinished {
+    device: u64,
+    inode: u64,
+    length: u64,
+    modified_ns: i64,
 }
 
 /// Declares what is text in a line: how it is written, and how it is read.
@@ -262,6 +275,12 @@ impl From<StoredRecord> for Record<Wall> {
 
 impl StoredPosition {
     pub(super) fn new(file: &Path, position: &Position) -> Self {
+        let finished = position.finished.iter().map(|finished| StoredFinished {
+            device: finished.file.device,
+            inode: finished.file.inode,
+            length: finished.length,
+            modified_ns: finished.modified_ns,
+        });
         Self {
             file: FilePath(file.to_owned()),
             device: position.file.device,
@@ -269,12 +288,22 @@ impl StoredPosition {
             offset: position.offset,
             before: Hex(position.before.clone()),
             repeats_until: position.repeats_until,
+            modified_ns: position.modified_ns,
+            finished: finished.collect(),
         }
     }
 }
 
 impl From<StoredPosition> for (PathBuf, Position) {
     fn from(stored: StoredPosition) -> Self {
+        let finished = stored.finished.into_iter().map(|stored| Finished {
+            file: FileId {
+                device: stored.device,
+                inode: stored.inode,
+            },
+            length: stored.length,
+            modified_ns: stored.modified_ns,
+        });
         let position = Position {
             file: FileId {
                 device: stored.device,
@@ -283,6 +312,8 @@ impl From<StoredPosition> for (PathBuf, Position) {
             offset: stored.offset,
             before: stored.before.0,
             repeats_until: stored.repeats_until,
+            modified_ns: stored.modified_ns,
+            finished: finished.collect(),
         };
         (stored.file.0, position)
     }

@@ -5,7 +5,7 @@ use super::*;
 use crate::config::{Enforcement, Executable};
 use crate::ledger::{AlertId, Ban, ByHand, Key, Record};
 use crate::offender::Offender;
-use crate::source::{FileId, Position};
+use crate::source::{FileId, Finished, Position};
 use crate::time::{Expiry, Wall};
 
 fn record(address: &str, ban: Option<(Expiry<Wall>, Enforcement)>) -> Record<Wall> {
@@ -46,6 +46,15 @@ fn held() -> Held {
         offset: 300,
         before: b"\xffend\n".to_vec(),
         repeats_until: 20,
+        modified_ns: Some(i64::MAX),
+        finished: vec![Finished {
+            file: FileId {
+                device: 7,
+                inode: 41,
+            },
+            length: 12,
+            modified_ns: -1,
+        }],
     };
     let odd = PathBuf::from(OsStr::from_bytes(b"/100%25/\xfe.json"));
     Held {
