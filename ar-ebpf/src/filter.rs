@@ -1,21 +1,21 @@
 //! From a frame to its outcome: the order of the look-ups, and the counting.
 //!
-//! Knows nothing of XDP, so that another hook can ask the same question. Decides on the source address
+//! Knows nothing of a hook: XDP and TCX ask the same question. Decides on the source address
 //! alone; what happens to the packet is the entry point's.
 
 use ar_ebpf::{AddrV6, Outcome, setting};
 
 use crate::maps::{self, BanEntry};
-use crate::packet::{Frame, Source};
+use crate::packet::{Packet, Source};
 
-/// Finds out what `frame` deserves, and counts it.
+/// Finds out what `packet` deserves, and counts it.
 #[inline(always)]
-pub(crate) fn judge(frame: Frame) -> Outcome {
-    let outcome = match frame.source() {
-        Ok(source) => judge_source(source, frame.len()),
+pub(crate) fn judge(packet: impl Packet) -> Outcome {
+    let outcome = match packet.source() {
+        Ok(source) => judge_source(source, packet.len()),
         Err(outcome) => outcome,
     };
-    maps::count(outcome, frame.len());
+    maps::count(outcome, packet.len());
     outcome
 }
 

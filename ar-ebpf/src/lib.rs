@@ -68,6 +68,10 @@ pub const XDP_PROGRAM: &str = "arfw_xdp";
 /// Name of the same program without multi-buffer frames: for Linux 5.15 to 5.17, which refuse the other one.
 pub const XDP_PROGRAM_LINEAR: &str = "arfw_xdp_linear";
 
+/// Name of the program for the TCX ingress hook, which takes the same decisions, in the object file: for interfaces
+/// that take no XDP program of ours. Needs Linux 6.6.
+pub const TCX_PROGRAM: &str = "arfw_tcx";
+
 /// Bans per family that the maps are created for unless user space asks for another number.
 pub const DEFAULT_MAX_BANS: u32 = 131_072;
 

@@ -1,4 +1,4 @@
-//! The XDP program: entry points and the one table from [`ar_ebpf::Outcome`] to an XDP action.
+//! The kernel programs: entry points, and the two tables from [`ar_ebpf::Outcome`] to what a hook is told.
 //!
 //! What a packet is, `packet` reads; what it deserves, `filter` decides; what is known, `maps` holds.
 //! On any other target than the kernel's this is a stub, so that the workspace builds everywhere.
@@ -17,12 +17,13 @@ mod packet;
 #[cfg(target_arch = "bpf")]
 mod entry {
     use ar_ebpf::Outcome;
+    use aya_ebpf::bindings::tcx_action_base::{TCX_DROP, TCX_NEXT};
     use aya_ebpf::bindings::xdp_action::{XDP_DROP, XDP_PASS};
-    use aya_ebpf::macros::xdp;
-    use aya_ebpf::programs::XdpContext;
+    use aya_ebpf::macros::{classifier, xdp};
+    use aya_ebpf::programs::{TcContext, XdpContext};
 
     use crate::filter;
-    use crate::packet::Frame;
+    use crate::packet::{Frame, Skb};
 
     /// The program for kernels that know multi-buffer frames (5.18 and later).
     #[xdp(frags)]
@@ -34,6 +35,22 @@ mod entry {
     #[xdp]
     fn arfw_xdp_linear(ctx: XdpContext) -> u32 {
         action(filter::judge(Frame::of_linear_xdp(&ctx)))
+    }
+
+    /// The program for interfaces whose XDP hook is taken or refuses, on Linux 6.6 and later.
+    #[classifier]
+    fn arfw_tcx(ctx: TcContext) -> i32 {
+        match filter::judge(Skb::of(&ctx)) {
+            Outcome::Banned => TCX_DROP,
+            Outcome::Clean
+            | Outcome::Shadow
+            | Outcome::Expired
+            | Outcome::NotIp
+            | Outcome::Truncated
+            | Outcome::Malformed
+            // Others may stand at this hook too, and have their say.
+            | Outcome::Allowed => TCX_NEXT,
+        }
     }
 
     #[inline(always)]

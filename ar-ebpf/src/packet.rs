@@ -6,9 +6,12 @@
 use core::mem::MaybeUninit;
 
 use ar_ebpf::{AddrV4, AddrV6, Outcome};
-use aya_ebpf::bindings::xdp_md;
-use aya_ebpf::helpers::generated::{bpf_xdp_get_buff_len, bpf_xdp_load_bytes};
-use aya_ebpf::programs::XdpContext;
+use aya_ebpf::bindings::bpf_hdr_start_off::BPF_HDR_START_NET;
+use aya_ebpf::bindings::{__sk_buff, xdp_md};
+use aya_ebpf::helpers::generated::{
+    bpf_skb_load_bytes_relative, bpf_skb_pull_data, bpf_xdp_get_buff_len, bpf_xdp_load_bytes,
+};
+use aya_ebpf::programs::{TcContext, XdpContext};
 
 /// Bytes of an Ethernet header; its last two are the EtherType.
 const ETHERNET_LEN: usize = 14;
@@ -33,6 +36,23 @@ const IPV4_MIN_WORDS: u8 = 5;
 /// there. A smaller one may hold no headers at all (mlx5 with a striding queue). A driver that begins a
 /// second buffer after a first one of such a size has its frames counted with the first one's bytes.
 const WHOLE: core::ops::Range<usize> = ETHERNET_LEN + size_of::<Ipv4Header>()..256;
+
+/// Bytes from a frame's beginning that hold every header that is read: Ethernet, both tags, IPv6.
+const HEADERS_LEN: u32 = (ETHERNET_LEN + MAX_TAGS * TAG_LEN + size_of::<Ipv6Header>()) as u32;
+
+/// What is judged, whatever the hook.
+pub(crate) trait Packet {
+    /// Bytes of the frame, from its Ethernet header on.
+    fn len(&self) -> u64;
+
+    /// Reads the source address; otherwise tells why there is none to judge.
+    ///
+    /// # Errors
+    ///
+    /// `Truncated` when the frame ends within a header, `Malformed` when an IP header contradicts its
+    /// EtherType or itself, `NotIp` for anything else, also under more than two VLAN tags.
+    fn source(&self) -> Result<Source, Outcome>;
+}
 
 /// One frame, from its Ethernet header on.
 #[derive(Clone, Copy)]
@@ -76,25 +96,105 @@ impl Frame {
             len: first.len() as u64,
         }
     }
+}
 
-    /// Bytes of the frame.
+impl Packet for Frame {
     #[inline(always)]
-    pub(crate) fn len(self) -> u64 {
+    fn len(&self) -> u64 {
         self.len
     }
 
-    /// Reads the source address; otherwise tells why there is none to judge.
-    ///
-    /// # Errors
-    ///
-    /// `Truncated` when the frame ends within a header, `Malformed` when an IP header contradicts its
-    /// EtherType or itself, `NotIp` for anything else, also under more than two VLAN tags.
     #[inline(always)]
-    pub(crate) fn source(self) -> Result<Source, Outcome> {
+    fn source(&self) -> Result<Source, Outcome> {
         match (source(self.first), self.all) {
             // The headers may go on in another buffer, and a ban must not depend on where a driver cuts.
             (Err(Outcome::Truncated), Some(all)) => source(all),
             (found, _) => found,
+        }
+    }
+}
+
+/// A packet on its way into the network stack. The stack has found its network header, under an Ethernet header
+/// or under none, and has put the first VLAN tag, if any, beside the data.
+#[derive(Clone, Copy)]
+pub(crate) struct Skb(*mut __sk_buff);
+
+impl Skb {
+    #[inline(always)]
+    pub(crate) fn of(ctx: &TcContext) -> Self {
+        Self(ctx.skb.skb)
+    }
+
+    #[inline(always)]
+    fn has_tag_beside(self) -> bool {
+        // SAFETY: the pointer is the context with which the kernel called the program.
+        unsafe { (*self.0).vlan_present != 0 }
+    }
+
+    /// The EtherType of what stands at the network header.
+    #[inline(always)]
+    fn protocol(self) -> u16 {
+        // SAFETY: as above. The field holds sixteen bits in network byte order.
+        u16::from_be(unsafe { (*self.0).protocol } as u16)
+    }
+
+    /// Reads a `T` at `at` bytes from the network header, if it lies in the first buffer.
+    #[inline(always)]
+    fn read_linear<T: Wire>(self, at: usize) -> Option<T> {
+        let mut header = MaybeUninit::<T>::uninit();
+        let (at, size) = (at as u32, size_of::<T>() as u32);
+        // SAFETY: as for `AllBuffers::read`.
+        unsafe {
+            let to = header.as_mut_ptr().cast();
+            match bpf_skb_load_bytes_relative(self.0.cast(), at, to, size, BPF_HDR_START_NET) {
+                0 => Some(header.assume_init()),
+                _ => None,
+            }
+        }
+    }
+}
+
+impl Read for Skb {
+    #[inline(always)]
+    fn read<T: Wire>(self, at: usize) -> Result<T, Outcome> {
+        if let Some(header) = self.read_linear(at) {
+            return Ok(header);
+        }
+        // Headers in another buffer: rare, and a ban must not depend on where a driver cuts.
+        // SAFETY: the pointer is the program's context. No address of packet memory is kept over the call.
+        unsafe { bpf_skb_pull_data(self.0, (*self.0).len.min(HEADERS_LEN)) };
+        self.read_linear(at).ok_or(Outcome::Truncated)
+    }
+}
+
+impl Packet for Skb {
+    #[inline(always)]
+    fn len(&self) -> u64 {
+        // SAFETY: the pointer is the context with which the kernel called the program.
+        let len = u64::from(unsafe { (*self.0).len });
+        if self.has_tag_beside() {
+            len + TAG_LEN as u64
+        } else {
+            len
+        }
+    }
+
+    #[inline(always)]
+    fn source(&self) -> Result<Source, Outcome> {
+        let mut network = 0;
+        let mut tags = usize::from(self.has_tag_beside());
+        let mut protocol = self.protocol();
+        loop {
+            match protocol {
+                ETHERTYPE_IPV4 => return source_v4(*self, network),
+                ETHERTYPE_IPV6 => return source_v6(*self, network),
+                ETHERTYPE_VLAN | ETHERTYPE_SERVICE_VLAN if tags < MAX_TAGS => {
+                    tags += 1;
+                    network += TAG_LEN;
+                    protocol = u16::from_be_bytes(self.read(network - 2)?);
+                }
+                _ => return Err(Outcome::NotIp),
+            }
         }
     }
 }

@@ -204,6 +204,12 @@ fn generic_mode_does_the_same() {
     ban_unban_and_escalation(false, &["--xdp-mode", "generic"]).unwrap();
 }
 
+#[test]
+fn tcx_mode_does_the_same() {
+    ban_unban_and_escalation(false, &["--xdp-mode", "tcx"]).unwrap();
+    ban_unban_and_escalation(true, &["--xdp-mode", "tcx"]).unwrap();
+}
+
 /// The daemon is not needed for a ban to end: the kernel obeys the expiry by itself.
 #[test]
 fn a_ban_ends_in_time_although_the_daemon_was_killed() {

@@ -87,7 +87,8 @@ fn banned_sources_are_dropped_and_their_neighbours_are_not() -> anyhow::Result<(
         (source, outcome)
     });
     check(&kernel()?, &frames, &expected)?;
-    check(&banning(Kernel::load_linear()?)?, &frames, &expected)
+    check(&banning(Kernel::load_linear()?)?, &frames, &expected)?;
+    check(&banning(Kernel::load_tcx()?)?, &frames, &expected)
 }
 
 #[test]

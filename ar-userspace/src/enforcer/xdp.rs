@@ -18,7 +18,7 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context as _, ensure};
 use ar_ebpf::{ABI_VERSION, AddrV4, AddrV6, Outcome, Total, XDP_PROGRAM, XDP_PROGRAM_LINEAR, map};
 use aya::maps::{Array, Map, MapData, PerCpuArray};
-use aya::programs::Xdp as Program;
+use aya::programs::{Program, ProgramError, Xdp as XdpProgram};
 use aya::{Ebpf, EbpfLoader};
 
 use super::{Condition, Counters, Enforced, Enforcer, Failure, Hold, Leave, Place};
@@ -28,6 +28,7 @@ use crate::time::KernelClock;
 pub use ar_ebpf::{DEFAULT_MAX_BANS, MAX_PREFIXES};
 pub use interface::{Interface, all as interfaces};
 pub use links::Mode;
+use links::Programs;
 use prefixes::Prefixes;
 use table::Table;
 use upkeep::Upkeep;
@@ -134,12 +135,12 @@ impl Xdp {
             settings: Array::try_from(take(&mut kernel, map::SETTINGS)?)?,
         };
         state.write_settings()?;
-        let program = load_program(&mut kernel)?;
+        let xdp = load_program(&mut kernel)?;
         if let Some(older) = &older {
             older.carry_over(&mut state.stats)?;
         }
         let covered = links::cover(
-            program,
+            &mut Programs::new(&mut kernel, xdp),
             &settings.pin_dir,
             &settings.interfaces,
             settings.mode,
@@ -372,22 +373,23 @@ fn load(settings: &Settings) -> anyhow::Result<Ebpf> {
         .context("cannot load the kernel program; are CAP_BPF and CAP_NET_ADMIN there?")
 }
 
-/// Loads the program for multi-buffer frames; before Linux 5.18 there is only the other one.
-fn load_program(kernel: &mut Ebpf) -> anyhow::Result<&mut Program> {
-    let name = match program(kernel, XDP_PROGRAM)?.load() {
-        Ok(()) => XDP_PROGRAM,
-        Err(error) => {
-            tracing::debug!("no multi-buffer frames: {error}");
-            program(kernel, XDP_PROGRAM_LINEAR)?
-                .load()
-                .context("the kernel refused the program")?;
-            XDP_PROGRAM_LINEAR
-        }
+/// Loads the program for multi-buffer frames; before Linux 5.18 there is only the other one. Gives its name.
+fn load_program(kernel: &mut Ebpf) -> anyhow::Result<&'static str> {
+    let xdp = program::<XdpProgram>(kernel, XDP_PROGRAM)?;
+    let Err(error) = xdp.load() else {
+        return Ok(XDP_PROGRAM);
     };
-    program(kernel, name)
+    tracing::debug!("no multi-buffer frames: {error}");
+    program::<XdpProgram>(kernel, XDP_PROGRAM_LINEAR)?
+        .load()
+        .context("the kernel refused the program")?;
+    Ok(XDP_PROGRAM_LINEAR)
 }
 
-fn program<'k>(kernel: &'k mut Ebpf, name: &str) -> anyhow::Result<&'k mut Program> {
+fn program<'k, P>(kernel: &'k mut Ebpf, name: &str) -> anyhow::Result<&'k mut P>
+where
+    &'k mut P: TryFrom<&'k mut Program, Error = ProgramError>,
+{
     let program = kernel
         .program_mut(name)
         .with_context(|| format!("the kernel object has no program `{name}`"))?;

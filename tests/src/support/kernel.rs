@@ -9,11 +9,12 @@ use std::path::Path;
 
 use anyhow::Context as _;
 use ar_ebpf::{
-    AddrV4, AddrV6, Ban, FrontBit, NEVER, Outcome, Total, XDP_PROGRAM, XDP_PROGRAM_LINEAR, map,
+    AddrV4, AddrV6, Ban, FrontBit, NEVER, Outcome, TCX_PROGRAM, Total, XDP_PROGRAM,
+    XDP_PROGRAM_LINEAR, map,
 };
 use arfw::enforcer::xdp::OBJECT;
 use aya::maps::{Array, HashMap, MapData, MapError, PerCpuArray};
-use aya::programs::{TestRun as _, TestRunOptions, Xdp};
+use aya::programs::{Program, SchedClassifier, TestRun as _, TestRunOptions, Xdp};
 use aya::{Ebpf, EbpfLoader};
 use rustix::time::{ClockId, clock_gettime};
 
@@ -22,6 +23,9 @@ pub const MAX_BANS: u32 = 4096;
 
 const XDP_DROP: u32 = 1;
 const XDP_PASS: u32 = 2;
+const TCX_DROP: u32 = 2;
+/// `TCX_NEXT`, -1.
+const TCX_NEXT: u32 = u32::MAX;
 
 /// A loaded program and its maps.
 pub struct Kernel {
@@ -53,6 +57,15 @@ impl Kernel {
         Self::load_program(XDP_PROGRAM_LINEAR)
     }
 
+    /// Loads the program for the TCX hook.
+    ///
+    /// # Errors
+    ///
+    /// As [`Kernel::load`].
+    pub fn load_tcx() -> anyhow::Result<Self> {
+        Self::load_program(TCX_PROGRAM)
+    }
+
     fn load_program(program: &'static str) -> anyhow::Result<Self> {
         Self::try_load_program(program).map_err(|error| {
             let refused = error.chain().any(|cause| {
@@ -81,11 +94,14 @@ impl Kernel {
             .map_max_entries(map::BANS_V6, MAX_BANS)
             .load(OBJECT)
             .context("loading the object")?;
-        let xdp: &mut Xdp = ebpf
+        let loaded = ebpf
             .program_mut(program)
-            .with_context(|| format!("no program `{program}` in the object"))?
-            .try_into()?;
-        xdp.load().with_context(|| format!("loading `{program}`"))?;
+            .with_context(|| format!("no program `{program}` in the object"))?;
+        match loaded {
+            Program::SchedClassifier(tcx) => tcx.load(),
+            other => <&mut Xdp>::try_from(other)?.load(),
+        }
+        .with_context(|| format!("loading `{program}`"))?;
         let mut take = |name: &str| {
             ebpf.take_map(name)
                 .with_context(|| format!("no map `{name}` in the object"))
@@ -112,6 +128,12 @@ impl Kernel {
             loader.map_pin_path(name, pin_dir.join(name.to_lowercase()));
         }
         Self::with(loader, XDP_PROGRAM)
+    }
+
+    /// Whether it is the program for the TCX hook.
+    #[must_use]
+    pub fn is_tcx(&self) -> bool {
+        self.program == TCX_PROGRAM
     }
 
     /// Bans `addr`: the entry, and its bit in the front bitmap.
@@ -260,7 +282,7 @@ impl Kernel {
             data_in: Some(frame),
             ..TestRunOptions::default()
         };
-        Ok(self.xdp()?.test_run(options)?.return_value == XDP_DROP)
+        Ok(self.action(options)? == self.actions().0)
     }
 
     /// Runs `frame` `times` over and looks at nothing.
@@ -269,7 +291,7 @@ impl Kernel {
     ///
     /// When the kernel refuses the frame.
     pub fn repeat(&self, frame: &[u8], times: u32) -> anyhow::Result<()> {
-        self.xdp()?.test_run(TestRunOptions {
+        self.action(TestRunOptions {
             data_in: Some(frame),
             repeat: times,
             ..TestRunOptions::default()
@@ -279,7 +301,7 @@ impl Kernel {
 
     fn run_with(&self, options: TestRunOptions<'_>, bytes: usize) -> anyhow::Result<Outcome> {
         let before = self.totals()?;
-        let action = self.xdp()?.test_run(options)?.return_value;
+        let action = self.action(options)?;
         let after = self.totals()?;
         let counted = Total {
             packets: 1,
@@ -295,18 +317,33 @@ impl Kernel {
             difference == counted,
             "{outcome:?} moved by {difference:?}, and {counted:?} ran"
         );
+        let (drop, pass) = self.actions();
         let expected = if outcome == Outcome::Banned {
-            XDP_DROP
+            drop
         } else {
-            XDP_PASS
+            pass
         };
         anyhow::ensure!(action == expected, "{outcome:?} led to action {action}");
         Ok(outcome)
     }
 
-    fn xdp(&self) -> anyhow::Result<&Xdp> {
+    fn action(&self, options: TestRunOptions<'_>) -> anyhow::Result<u32> {
         let program = self.ebpf.program(self.program);
-        Ok(program.context("the program was loaded")?.try_into()?)
+        let program = program.context("the program was loaded")?;
+        let result = if self.program == TCX_PROGRAM {
+            <&SchedClassifier>::try_from(program)?.test_run(options)?
+        } else {
+            <&Xdp>::try_from(program)?.test_run(options)?
+        };
+        Ok(result.return_value)
+    }
+
+    /// What the hook is told to drop a packet, and to let it go on.
+    fn actions(&self) -> (u32, u32) {
+        match self.program {
+            TCX_PROGRAM => (TCX_DROP, TCX_NEXT),
+            _ => (XDP_DROP, XDP_PASS),
+        }
     }
 }
 

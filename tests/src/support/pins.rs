@@ -69,7 +69,7 @@ impl Pinned {
             let path = entry?.path();
             let name = path.file_name().unwrap_or_default().to_string_lossy();
             let name = name.into_owned();
-            if !name.starts_with("xdp_") {
+            if !is_link(&name) {
                 pinned.maps.insert(name, MapInfo::from_pin(&path)?.id());
                 continue;
             }
@@ -85,6 +85,11 @@ impl Pinned {
         }
         Ok(pinned)
     }
+}
+
+/// Whether a pin is that of a link.
+fn is_link(name: &str) -> bool {
+    name.starts_with("xdp_") || name.starts_with("tcx_")
 }
 
 /// What one daemon has made in the kernel, by the kernel's own numbers, which are not used again soon.
@@ -112,7 +117,7 @@ impl Traces {
         for entry in fs::read_dir(pin_dir)? {
             let path = entry?.path();
             let name = path.file_name().unwrap_or_default().to_string_lossy();
-            if name.starts_with("xdp_") {
+            if is_link(&name) {
                 let link = FdLink::from(PinnedLink::from_pin(&path)?).info()?;
                 links.insert(link.id());
                 programs.insert(link.program_id());

@@ -1,7 +1,9 @@
-//! Puts the program on interfaces: native where the driver can, generic where it cannot.
+//! Puts a program on interfaces: native XDP where the driver can, generic where it cannot, and at the TCX hook
+//! where the XDP hook is taken or refuses.
 //!
-//! Each link is pinned as `xdp_INDEX_MODE`, and a pinned link is adopted by putting the new program in
-//! its place, so that no packet passes unseen in between. A foreign program is never replaced.
+//! Each link is pinned, as `xdp_INDEX_MODE` or `tcx_INDEX`, and a pinned link is adopted by putting the new program
+//! in its place, so that no packet passes unseen in between. A foreign program is never replaced. One interface has
+//! one link, so that no packet is counted twice.
 
 use std::fmt;
 use std::fs;
@@ -9,46 +11,131 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, ensure};
+use ar_ebpf::TCX_PROGRAM;
+use aya::Ebpf;
 use aya::programs::links::{FdLink, PinnedLink};
+use aya::programs::tc::{SchedClassifierLink, TcAttachOptions};
 use aya::programs::xdp::{XdpLink, XdpMode};
-use aya::programs::{ProgramError, Xdp as Program};
+use aya::programs::{LinkOrder, ProgramError, SchedClassifier, TcAttachType, Xdp, loaded_programs};
 
 use super::upkeep::{Covered, Link};
-use super::{Interface, Place};
+use super::{Interface, Place, interface, program};
 
 /// Which way of attaching is wanted.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, clap::ValueEnum)]
 pub enum Mode {
-    /// Native where the driver can, else generic.
+    /// Native where the driver can, else generic, else at the TCX hook.
     #[default]
     Auto,
     /// Native only: the driver runs the program, before a packet costs memory.
     Native,
-    /// Generic only: works on every interface.
+    /// Generic only: works on every interface that has no other XDP program.
     Generic,
+    /// Not XDP, but the TCX hook behind it, where others may stand too; Linux 6.6 and later.
+    Tcx,
+}
+
+impl Mode {
+    /// What may be tried, the best first.
+    const fn ways(self) -> &'static [Attached] {
+        match self {
+            Self::Auto => &Attached::ALL,
+            Self::Native => &[Attached::Native],
+            Self::Generic => &[Attached::Generic],
+            Self::Tcx => &[Attached::Tcx],
+        }
+    }
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Attached {
     Native,
     Generic,
+    Tcx,
 }
 
 impl Attached {
-    const ALL: [Self; 2] = [Self::Native, Self::Generic];
+    /// The best first.
+    const ALL: [Self; 3] = [Self::Native, Self::Generic, Self::Tcx];
 
     const fn name(self) -> &'static str {
         match self {
             Self::Native => "native",
             Self::Generic => "generic",
+            Self::Tcx => "tcx",
+        }
+    }
+}
+
+/// The programs of the kernel object; that of the TCX hook is loaded when an interface needs it.
+pub(super) struct Programs<'k> {
+    kernel: &'k mut Ebpf,
+    xdp: &'static str,
+    is_tcx_loaded: bool,
+}
+
+impl<'k> Programs<'k> {
+    /// `xdp` names the XDP program that this kernel has taken.
+    pub(super) fn new(kernel: &'k mut Ebpf, xdp: &'static str) -> Self {
+        Self {
+            kernel,
+            xdp,
+            is_tcx_loaded: false,
         }
     }
 
-    const fn xdp_mode(self) -> XdpMode {
-        match self {
-            Self::Native => XdpMode::Driver,
-            Self::Generic => XdpMode::Skb,
+    fn xdp(&mut self) -> anyhow::Result<&mut Xdp> {
+        program(self.kernel, self.xdp)
+    }
+
+    fn tcx(&mut self) -> anyhow::Result<&mut SchedClassifier> {
+        let program: &mut SchedClassifier = program(self.kernel, TCX_PROGRAM)?;
+        if !self.is_tcx_loaded {
+            program
+                .load()
+                .context("the kernel refused the program for TCX")?;
+            self.is_tcx_loaded = true;
         }
+        Ok(program)
+    }
+
+    /// Attaches the program anew. At TCX, before others: what they see, they may let in.
+    fn attach(&mut self, interface: &Interface, attached: Attached) -> Result<FdLink, Refused> {
+        let by_kernel = |error| Refused::by_kernel(error, interface);
+        let xdp_mode = match attached {
+            Attached::Native => XdpMode::Driver,
+            Attached::Generic => XdpMode::Skb,
+            Attached::Tcx => {
+                let order = TcAttachOptions::TcxOrder(LinkOrder::first());
+                let program = self.tcx()?;
+                let id = program
+                    .attach_with_options(&interface.name, TcAttachType::Ingress, order)
+                    .map_err(by_kernel)?;
+                let link = program.take_link(id).map_err(by_kernel)?;
+                return Ok(FdLink::try_from(link).context("no TCX link")?);
+            }
+        };
+        let program = self.xdp()?;
+        let id = program
+            .attach_to_if_index(interface.index, xdp_mode)
+            .map_err(by_kernel)?;
+        let link = program.take_link(id).map_err(by_kernel)?;
+        Ok(FdLink::try_from(link).context("no XDP link")?)
+    }
+
+    /// Puts the program in the place of the one behind a link.
+    fn replace(&mut self, link: FdLink, attached: Attached) -> anyhow::Result<FdLink> {
+        let replacing = "cannot replace the program behind the link";
+        if attached == Attached::Tcx {
+            let link = SchedClassifierLink::try_from(link).context("the pin is not a TCX link")?;
+            let program = self.tcx()?;
+            let id = program.attach_to_link(link).context(replacing)?;
+            return Ok(FdLink::try_from(program.take_link(id)?)?);
+        }
+        let link = XdpLink::try_from(link).context("the pin is not an XDP link")?;
+        let program = self.xdp()?;
+        let id = program.attach_to_link(link).context(replacing)?;
+        Ok(FdLink::try_from(program.take_link(id)?)?)
     }
 }
 
@@ -58,7 +145,7 @@ impl Attached {
 ///
 /// When there are interfaces and not one of them could be covered.
 pub(super) fn cover(
-    program: &mut Program,
+    programs: &mut Programs<'_>,
     pin_dir: &Path,
     interfaces: &[Interface],
     mode: Mode,
@@ -66,7 +153,7 @@ pub(super) fn cover(
     forget_others(pin_dir, interfaces)?;
     let covered: Vec<Covered> = interfaces
         .iter()
-        .map(|interface| cover_one(program, pin_dir, interface, mode))
+        .map(|interface| cover_one(programs, pin_dir, interface, mode))
         .collect();
     let failed: Vec<String> = covered
         .iter()
@@ -82,7 +169,12 @@ pub(super) fn cover(
     Ok(covered)
 }
 
-fn cover_one(program: &mut Program, pin_dir: &Path, interface: &Interface, mode: Mode) -> Covered {
+fn cover_one(
+    programs: &mut Programs<'_>,
+    pin_dir: &Path,
+    interface: &Interface,
+    mode: Mode,
+) -> Covered {
     let covered = |mode, why, link| Covered {
         place: Place {
             interface: interface.name.clone(),
@@ -91,7 +183,7 @@ fn cover_one(program: &mut Program, pin_dir: &Path, interface: &Interface, mode:
         },
         link,
     };
-    match adopt(program, pin_dir, interface, mode) {
+    match adopt(programs, pin_dir, interface, mode) {
         Ok(Some((attached, link))) => return covered(attached.name(), String::new(), Some(link)),
         Ok(None) => {}
         Err(error) => tracing::warn!(
@@ -99,34 +191,26 @@ fn cover_one(program: &mut Program, pin_dir: &Path, interface: &Interface, mode:
             "cannot adopt the pinned link, attaching anew: {error:#}"
         ),
     }
-    let native = match mode {
-        Mode::Generic => Err(Refused::because("the settings ask for generic mode")),
-        Mode::Auto | Mode::Native => attach(program, pin_dir, interface, Attached::Native),
-    };
-    let why_not_native = match native {
-        Ok(link) => return covered(Attached::Native.name(), String::new(), Some(link)),
-        Err(refused) if refused.taken || mode == Mode::Native => {
-            return covered("none", refused.to_string(), None);
+    let mut why_not = Vec::new();
+    let mut is_taken = false;
+    for &attached in mode.ways() {
+        if is_taken && attached == Attached::Generic {
+            continue;
         }
-        Err(refused) => refused.to_string(),
-    };
-    match attach(program, pin_dir, interface, Attached::Generic) {
-        Ok(link) => covered(
-            Attached::Generic.name(),
-            format!("no native mode: {why_not_native}"),
-            Some(link),
-        ),
-        Err(refused) => covered(
-            "none",
-            format!("no native mode: {why_not_native}; no generic mode: {refused}"),
-            None,
-        ),
+        match attach(programs, pin_dir, interface, attached) {
+            Ok(link) => return covered(attached.name(), why_not.join("; "), Some(link)),
+            Err(refused) => {
+                is_taken |= refused.taken;
+                why_not.push(format!("no {} mode: {refused}", attached.name()));
+            }
+        }
     }
+    covered("none", why_not.join("; "), None)
 }
 
 /// Puts the program in the place of the one behind a pinned link.
 fn adopt(
-    program: &mut Program,
+    programs: &mut Programs<'_>,
     pin_dir: &Path,
     interface: &Interface,
     mode: Mode,
@@ -136,14 +220,12 @@ fn adopt(
         if !pin.exists() {
             continue;
         }
-        let unwanted = matches!(
-            (mode, attached),
-            (Mode::Native, Attached::Generic) | (Mode::Generic, Attached::Native)
-        );
-        let adopted = if unwanted {
-            Err(anyhow::anyhow!("the settings ask for another mode"))
+        let adopted = if mode.ways().contains(&attached) {
+            PinnedLink::from_pin(&pin)
+                .context("cannot open the pinned link")
+                .and_then(|pinned| programs.replace(FdLink::from(pinned), attached))
         } else {
-            replace(program, &pin)
+            Err(anyhow::anyhow!("the settings ask for another mode"))
         };
         match adopted {
             Ok(link) => return Ok(Some((attached, Link::new(link, pin)))),
@@ -156,30 +238,15 @@ fn adopt(
     Ok(None)
 }
 
-fn replace(program: &mut Program, pin: &Path) -> anyhow::Result<FdLink> {
-    let pinned = PinnedLink::from_pin(pin).context("cannot open the pinned link")?;
-    let link = XdpLink::try_from(FdLink::from(pinned)).context("the pin is not an XDP link")?;
-    let id = program
-        .attach_to_link(link)
-        .context("cannot replace the program behind the link")?;
-    Ok(FdLink::try_from(program.take_link(id)?)?)
-}
-
 fn attach(
-    program: &mut Program,
+    programs: &mut Programs<'_>,
     pin_dir: &Path,
     interface: &Interface,
     attached: Attached,
 ) -> Result<Link, Refused> {
-    let id = program
-        .attach_to_if_index(interface.index, attached.xdp_mode())
-        .map_err(Refused::by_kernel)?;
+    let link = programs.attach(interface, attached)?;
     let pin = link_pin(pin_dir, interface.index, attached);
-    let pinned = program
-        .take_link(id)
-        .map_err(anyhow::Error::from)
-        .and_then(|link| Ok(FdLink::try_from(link)?.pin(&pin)?));
-    match pinned {
+    match link.pin(&pin) {
         Ok(pinned) => Ok(Link::new(FdLink::from(pinned), pin)),
         Err(error) => Err(Refused::because(format!("cannot pin the link: {error:#}"))),
     }
@@ -218,8 +285,11 @@ fn detach(pin: &Path) -> anyhow::Result<()> {
 }
 
 fn is_link(path: &Path) -> bool {
-    path.file_name()
-        .is_some_and(|name| name.to_string_lossy().starts_with(LINK_PREFIX))
+    let prefixes = [XDP_PREFIX, TCX_PREFIX];
+    path.file_name().is_some_and(|name| {
+        let name = name.to_string_lossy();
+        prefixes.iter().any(|prefix| name.starts_with(prefix))
+    })
 }
 
 /// Removes the links of interfaces that are gone or not to be covered.
@@ -241,10 +311,14 @@ fn forget_others(pin_dir: &Path, interfaces: &[Interface]) -> anyhow::Result<()>
     Ok(())
 }
 
-const LINK_PREFIX: &str = "xdp_";
+const XDP_PREFIX: &str = "xdp_";
+const TCX_PREFIX: &str = "tcx_";
 
 fn link_pin(pin_dir: &Path, index: u32, attached: Attached) -> PathBuf {
-    pin_dir.join(format!("{LINK_PREFIX}{index}_{}", attached.name()))
+    pin_dir.join(match attached {
+        Attached::Tcx => format!("{TCX_PREFIX}{index}"),
+        Attached::Native | Attached::Generic => format!("{XDP_PREFIX}{index}_{}", attached.name()),
+    })
 }
 
 /// Why an interface could not be covered in one way.
@@ -263,14 +337,17 @@ impl Refused {
         }
     }
 
-    fn by_kernel(error: ProgramError) -> Self {
+    fn by_kernel(error: ProgramError, interface: &Interface) -> Self {
         let errno = match &error {
             ProgramError::SyscallError(call) => call.io_error.raw_os_error(),
             _ => None,
         };
         match errno.map(rustix::io::Errno::from_raw_os_error) {
             Some(rustix::io::Errno::BUSY | rustix::io::Errno::EXIST) => Self {
-                why: "another XDP program is attached and is left alone".to_owned(),
+                why: format!(
+                    "another XDP program{} is attached and is left alone",
+                    foreign_program(interface)
+                ),
                 taken: true,
             },
             Some(rustix::io::Errno::OPNOTSUPP) => Self::because("the driver does not support it"),
@@ -278,6 +355,27 @@ impl Refused {
             None => Self::because(format!("{:#}", anyhow::Error::from(error))),
         }
     }
+}
+
+impl From<anyhow::Error> for Refused {
+    fn from(error: anyhow::Error) -> Self {
+        Self::because(format!("{error:#}"))
+    }
+}
+
+/// What is known of the XDP program on an interface, to be put behind that word.
+fn foreign_program(interface: &Interface) -> String {
+    let Ok(Some(id)) = interface::xdp_program(interface) else {
+        return String::new();
+    };
+    let mut programs = loaded_programs().flatten();
+    let name = programs
+        .find(|program| program.id() == id)
+        .and_then(|program| program.name_as_str().map(str::to_owned));
+    name.map_or_else(
+        || format!(" (id {id})"),
+        |name| format!(" (id {id}, `{name}`)"),
+    )
 }
 
 impl fmt::Display for Refused {
