@@ -152,7 +152,7 @@ struct RunArguments {
     /// What enforces bans
     #[arg(long, value_enum, default_value_t)]
     enforcer: EnforcerKind,
-    /// How the XDP program is attached
+    /// How the program is put on interfaces
     #[arg(long, value_enum, default_value_t)]
     xdp_mode: xdp::Mode,
     /// Bans per address family that the kernel's maps have room for

@@ -114,7 +114,7 @@ pub struct Condition {
 pub struct Place {
     /// Name of the interface.
     pub interface: String,
-    /// How it is covered, or that it is not: `native`, `generic`, `none`.
+    /// How it is covered, or that it is not: `native`, `generic`, `tcx`, `none`.
     pub mode: &'static str,
     /// Why not in a better way; empty when it is the best.
     pub why: String,

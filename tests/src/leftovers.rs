@@ -6,7 +6,7 @@ use anyhow::{Context as _, Result, ensure};
 use rustix::process::{Signal, test_kill_process};
 use tests::support::alert;
 use tests::support::daemon::{Daemon, Home};
-use tests::support::pins::{Traces, has_xdp};
+use tests::support::pins::{Pinned, Traces, has_xdp};
 use xtask::netns::{INTERFACE, Link};
 
 /// Long bans, so that none ends by itself here.
@@ -300,7 +300,8 @@ fn an_unknown_interface_is_named_and_nothing_is_left() {
     started().unwrap();
 }
 
-/// An interface that belongs to another program is left to it, and the start leaves nothing of its own.
+/// An interface that belongs to another program is left to it, and a start that can have no other hook leaves
+/// nothing of its own.
 #[test]
 fn a_start_on_another_programs_interface_leaves_nothing() {
     let started = || -> Result<()> {
@@ -311,14 +312,58 @@ fn a_start_on_another_programs_interface_leaves_nothing() {
             traces,
         } = Running::start(&[])?;
         let other = Home::new(CONF)?;
-        let output = other.fail_to_start(&link, &other.alerts(), INTERFACE)?;
-        ensure!(output.status.code() == Some(1), "{output:?}");
+        let Err(error) = other.start(&link, &["--xdp-mode", "native"]) else {
+            anyhow::bail!("two programs at one hook");
+        };
+        let said = format!("{error:#}");
+        ensure!(said.contains("another XDP program (id "), "{said}");
         ensure!(
             !other.pin_dir().exists(),
             "{} is left",
             other.pin_dir().display()
         );
         ensure!(has_xdp(&link.host)?, "the first daemon's program stays");
+        daemon.stop(Signal::TERM)?;
+        nothing_is_left(&link, &home, &traces)
+    };
+    started().unwrap();
+}
+
+/// The foreign program is told, and stays when the daemon goes.
+#[test]
+fn another_programs_interface_is_covered_at_the_tcx_hook() {
+    let started = || -> Result<()> {
+        let foreign = Running::start(&[])?;
+        let link = &foreign.link;
+        let other = Home::new(CONF)?;
+        let mut daemon = other.start(link, &[])?;
+        let links = Pinned::read(other.pin_dir())?.links;
+        let status = other.output(&["status", "--json"])?;
+        let status: serde_json::Value = serde_json::from_slice(&status.stdout)?;
+        let place = &status["interfaces"][0];
+        let why = place["why"].as_str().unwrap_or_default();
+        ensure!(place["mode"] == "tcx", "{status}");
+        ensure!(
+            why.starts_with("no native mode: another XDP program (id ")
+                && why.ends_with(", `arfw_xdp`) is attached and is left alone"),
+            "{why}"
+        );
+
+        // Adopted, not attached once more.
+        daemon.crash()?;
+        let mut daemon = other.start(link, &[])?;
+        ensure!(Pinned::read(other.pin_dir())?.links == links);
+        let traces = Traces::of(other.pin_dir())?;
+        daemon.stop(Signal::TERM)?;
+        ensure!(!other.pin_dir().exists(), "pins are left");
+        traces.are_gone()?;
+        ensure!(has_xdp(&link.host)?, "the first daemon's program stays");
+        let Running {
+            link,
+            home,
+            mut daemon,
+            traces,
+        } = foreign;
         daemon.stop(Signal::TERM)?;
         nothing_is_left(&link, &home, &traces)
     };

@@ -3,6 +3,7 @@
 mod forwarded;
 mod operate;
 mod prefixes;
+mod tagged;
 
 use std::net::IpAddr;
 use std::time::Duration;

@@ -364,7 +364,7 @@ pub struct Active {
 pub struct Interface {
     /// Its name.
     pub name: String,
-    /// `native`, `generic` or `none`.
+    /// `native`, `generic`, `tcx` or `none`.
     pub mode: String,
     /// Why not in a better way; empty when it is the best.
     pub why: String,
