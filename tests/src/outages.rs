@@ -10,6 +10,7 @@ use arfw::control::view::{Ban, Counts};
 use rustix::process::Signal;
 use tests::support::alert;
 use tests::support::daemon::{Home, PATIENCE};
+use tests::support::fault;
 
 const CONF: &str = "
 <ossec_config>
@@ -77,100 +78,108 @@ fn is_banned(home: &Home, address: &str, seconds: f64, offences: u32) -> Result<
 /// AR-TIME-1, AR-TIME-5
 #[test]
 fn an_alert_that_is_read_late_bans_from_its_own_time() -> Result<()> {
-    let home = Home::new(CONF)?;
-    home.start_dry(&[])?.stop(Signal::TERM)?;
-    home.append(&old(10, "198.51.100.1"))?;
-    home.append(&old(120, "198.51.100.2"))?;
-    home.append(&alert("198.51.100.3"))?;
-    let mut daemon = home.start_dry(&[])?;
-    let counts = read(&home, 3)?;
-    ensure!((counts.late, counts.bans) == (2, 2), "{counts:?}");
-    is_banned(&home, "198.51.100.1", 3000.0 - 600.0, 1)?;
-    is_banned(&home, "198.51.100.3", 3000.0, 1)?;
-    ensure!(
-        ban(&home, "198.51.100.2")?.is_none(),
-        "a ban that is over was made"
-    );
-    // Read as it comes, an alert is of this moment, whatever the clock of its writer says. The offence whose
-    // ban was over counts: this is the second.
-    home.append(&old(120, "198.51.100.2"))?;
-    let counts = read(&home, 4)?;
-    ensure!(counts.late == 2, "{counts:?}");
-    is_banned(&home, "198.51.100.2", 6000.0, 2)?;
-    daemon.stop(Signal::TERM)?;
-    Ok(())
+    fault::repeat("alerts read late, after an outage", 20, || {
+        let home = Home::new(CONF)?;
+        home.start_dry(&[])?.stop(Signal::TERM)?;
+        home.append(&old(10, "198.51.100.1"))?;
+        home.append(&old(120, "198.51.100.2"))?;
+        home.append(&alert("198.51.100.3"))?;
+        let mut daemon = home.start_dry(&[])?;
+        let counts = read(&home, 3)?;
+        ensure!((counts.late, counts.bans) == (2, 2), "{counts:?}");
+        is_banned(&home, "198.51.100.1", 3000.0 - 600.0, 1)?;
+        is_banned(&home, "198.51.100.3", 3000.0, 1)?;
+        ensure!(
+            ban(&home, "198.51.100.2")?.is_none(),
+            "a ban that is over was made"
+        );
+        // Read as it comes, an alert is of this moment, whatever the clock of its writer says. The offence whose
+        // ban was over counts: this is the second.
+        home.append(&old(120, "198.51.100.2"))?;
+        let counts = read(&home, 4)?;
+        ensure!(counts.late == 2, "{counts:?}");
+        is_banned(&home, "198.51.100.2", 6000.0, 2)?;
+        daemon.stop(Signal::TERM)?;
+        Ok(())
+    })
 }
 
 /// AR-IMP-8
 #[test]
 fn an_alert_that_is_read_again_is_no_new_offence() -> Result<()> {
-    let home = Home::new(CONF)?;
-    let mut daemon = home.start_dry(&[])?;
-    let read_once: String = (1..=3)
-        .map(|number| alert(&format!("198.51.100.{number}")))
-        .collect();
-    home.append(&read_once)?;
-    read(&home, 3)?;
+    fault::repeat("alert file written anew or replaced", 20, || {
+        let home = Home::new(CONF)?;
+        let mut daemon = home.start_dry(&[])?;
+        let read_once: String = (1..=3)
+            .map(|number| alert(&format!("198.51.100.{number}")))
+            .collect();
+        home.append(&read_once)?;
+        read(&home, 3)?;
 
-    // Written anew in its place while it is followed.
-    let mended = format!("a line that was not there\n{read_once}");
-    fs::write(home.alerts(), &mended)?;
-    let counts = read(&home, 7)?;
-    ensure!((counts.repeated, counts.bans) == (3, 3), "{counts:?}");
+        // Written anew in its place while it is followed.
+        let mended = format!("a line that was not there\n{read_once}");
+        fs::write(home.alerts(), &mended)?;
+        let counts = read(&home, 7)?;
+        ensure!((counts.repeated, counts.bans) == (3, 3), "{counts:?}");
 
-    // Replaced by another file, and the daemon is killed.
-    daemon.crash()?;
-    let again = format!("{mended}{}", alert("198.51.100.1"));
-    fs::remove_file(home.alerts())?;
-    fs::write(home.alerts(), again.replace("was not", "is"))?;
-    let mut daemon = home.start_dry(&[])?;
-    let counts = read(&home, 5)?;
-    ensure!((counts.repeated, counts.moved) == (3, 1), "{counts:?}");
-    is_banned(&home, "198.51.100.1", 6000.0, 2)?;
-    daemon.stop(Signal::TERM)?;
-    Ok(())
+        // Replaced by another file, and the daemon is killed.
+        daemon.crash()?;
+        let again = format!("{mended}{}", alert("198.51.100.1"));
+        fs::remove_file(home.alerts())?;
+        fs::write(home.alerts(), again.replace("was not", "is"))?;
+        let mut daemon = home.start_dry(&[])?;
+        let counts = read(&home, 5)?;
+        ensure!((counts.repeated, counts.moved) == (3, 1), "{counts:?}");
+        is_banned(&home, "198.51.100.1", 6000.0, 2)?;
+        daemon.stop(Signal::TERM)?;
+        Ok(())
+    })
 }
 
 #[test]
 fn a_directory_that_comes_late_is_waited_for() -> Result<()> {
-    let home = Home::new(CONF)?;
-    let directory = home.dir().join("logs").join("alerts");
-    let alerts = directory.join("alerts.json");
-    let mut daemon = home.start_dry_on(&alerts)?;
-    fs::create_dir_all(&directory)?;
-    fs::write(&alerts, alert("198.51.100.1"))?;
-    daemon.wait_for(" ban ")?;
-    let said = daemon.stop(Signal::TERM)?;
-    ensure!(
-        said.iter()
-            .any(|line| line.contains("the alert file is not there yet")),
-        "{said:#?}"
-    );
-    Ok(())
+    fault::repeat("directory of the alerts not there yet", 20, || {
+        let home = Home::new(CONF)?;
+        let directory = home.dir().join("logs").join("alerts");
+        let alerts = directory.join("alerts.json");
+        let mut daemon = home.start_dry_on(&alerts)?;
+        fs::create_dir_all(&directory)?;
+        fs::write(&alerts, alert("198.51.100.1"))?;
+        daemon.wait_for(" ban ")?;
+        let said = daemon.stop(Signal::TERM)?;
+        ensure!(
+            said.iter()
+                .any(|line| line.contains("the alert file is not there yet")),
+            "{said:#?}"
+        );
+        Ok(())
+    })
 }
 
 /// Said once, however often it is tried.
 #[test]
 fn a_file_that_cannot_be_read_for_a_while_is_told_and_waited_for() -> Result<()> {
-    let home = Home::new(CONF)?;
-    let mut daemon = home.start_dry(&[])?;
-    home.append(&alert("198.51.100.1"))?;
-    daemon.wait_for(" ban ")?;
-    let aside = home.dir().join("aside");
-    fs::rename(home.alerts(), &aside)?;
-    symlink(home.alerts(), home.alerts())?;
-    daemon.wait_for("cannot read `")?;
-    for number in 0..10 {
-        fs::write(home.dir().join(format!("notice-{number}")), "")?;
-    }
-    fs::write(&aside, fs::read_to_string(&aside)? + &alert("198.51.100.2"))?;
-    fs::rename(&aside, home.alerts())?;
-    daemon.wait_for("can be read again")?;
-    read(&home, 2)?;
-    let said = daemon.stop(Signal::TERM)?;
-    let told = said.iter().filter(|line| line.contains("cannot read `"));
-    ensure!(told.count() == 1, "{said:#?}");
-    is_banned_after(&home, &["198.51.100.1", "198.51.100.2"])
+    fault::repeat("alert file unreadable for a while", 20, || {
+        let home = Home::new(CONF)?;
+        let mut daemon = home.start_dry(&[])?;
+        home.append(&alert("198.51.100.1"))?;
+        daemon.wait_for(" ban ")?;
+        let aside = home.dir().join("aside");
+        fs::rename(home.alerts(), &aside)?;
+        symlink(home.alerts(), home.alerts())?;
+        daemon.wait_for("cannot read `")?;
+        for number in 0..10 {
+            fs::write(home.dir().join(format!("notice-{number}")), "")?;
+        }
+        fs::write(&aside, fs::read_to_string(&aside)? + &alert("198.51.100.2"))?;
+        fs::rename(&aside, home.alerts())?;
+        daemon.wait_for("can be read again")?;
+        read(&home, 2)?;
+        let said = daemon.stop(Signal::TERM)?;
+        let told = said.iter().filter(|line| line.contains("cannot read `"));
+        ensure!(told.count() == 1, "{said:#?}");
+        is_banned_after(&home, &["198.51.100.1", "198.51.100.2"])
+    })
 }
 
 /// What the store holds is what the next daemon tells.
@@ -186,78 +195,82 @@ fn is_banned_after(home: &Home, addresses: &[&str]) -> Result<()> {
 /// In a user namespace of its own, so that nobody else is left without watches.
 #[test]
 fn without_the_kernels_watches_the_file_is_looked_at_until_they_are_granted() -> Result<()> {
-    for limit in ["max_inotify_watches", "max_inotify_instances"] {
-        let home = Home::new(CONF)?;
-        let script = format!("echo 0 > /proc/sys/user/{limit} && exec \"$0\" \"$@\"");
-        let by = ["unshare", "--user", "--map-root-user", "sh", "-c", &script];
-        let mut daemon = home.start_dry_by(&by)?;
-        home.append(&alert("198.51.100.1"))?;
-        daemon.wait_for(" ban ")?;
-        fs::rename(home.alerts(), home.dir().join("alerts.json.1"))?;
-        fs::write(home.alerts(), alert("198.51.100.2"))?;
-        daemon.wait_for(" ban ")?;
+    fault::repeat("no watches of the kernel", 10, || {
+        for limit in ["max_inotify_watches", "max_inotify_instances"] {
+            let home = Home::new(CONF)?;
+            let script = format!("echo 0 > /proc/sys/user/{limit} && exec \"$0\" \"$@\"");
+            let by = ["unshare", "--user", "--map-root-user", "sh", "-c", &script];
+            let mut daemon = home.start_dry_by(&by)?;
+            home.append(&alert("198.51.100.1"))?;
+            daemon.wait_for(" ban ")?;
+            fs::rename(home.alerts(), home.dir().join("alerts.json.1"))?;
+            fs::write(home.alerts(), alert("198.51.100.2"))?;
+            daemon.wait_for(" ban ")?;
 
-        let grant = format!("echo 100 > /proc/sys/user/{limit}");
-        let pid = daemon.pid().as_raw_nonzero().to_string();
-        let mut inside = Command::new("nsenter");
-        inside.args(["--preserve-credentials", "--user", "--target", &pid]);
-        ensure!(inside.args(["sh", "-c", &grant]).status()?.success());
-        daemon.wait_for("the kernel tells of changes of the alert file again")?;
-        home.append(&alert("198.51.100.3"))?;
-        daemon.wait_for(" ban ")?;
-        let said = daemon.stop(Signal::TERM)?;
-        let told = said
-            .iter()
-            .filter(|line| line.contains("it is looked at every 100 ms"));
-        ensure!(told.count() == 1, "{limit}: {said:#?}");
-    }
-    Ok(())
+            let grant = format!("echo 100 > /proc/sys/user/{limit}");
+            let pid = daemon.pid().as_raw_nonzero().to_string();
+            let mut inside = Command::new("nsenter");
+            inside.args(["--preserve-credentials", "--user", "--target", &pid]);
+            ensure!(inside.args(["sh", "-c", &grant]).status()?.success());
+            daemon.wait_for("the kernel tells of changes of the alert file again")?;
+            home.append(&alert("198.51.100.3"))?;
+            daemon.wait_for(" ban ")?;
+            let said = daemon.stop(Signal::TERM)?;
+            let told = said
+                .iter()
+                .filter(|line| line.contains("it is looked at every 100 ms"));
+            ensure!(told.count() == 1, "{limit}: {said:#?}");
+        }
+        Ok(())
+    })
 }
 
 /// More than the queue holds, many times over; nothing is lost, and memory does not grow with the file.
 #[test]
 fn a_burst_is_read_whole_in_bounded_memory() -> Result<()> {
-    const ALERTS: u64 = 200_000;
-    const OFFENDERS: u64 = 1_000;
-    /// Of the whole process, the log that waits to be written included, built without optimisation.
-    const MOST_MIB: u64 = 64;
-    let home = Home::new(CONF)?;
-    let mut daemon = home.start_dry(&[])?;
-    let mut burst = String::new();
-    for number in 0..ALERTS {
-        let offender = number % OFFENDERS;
-        burst.push_str(&alert(&format!(
-            "198.18.{}.{}",
-            offender / 250,
-            offender % 250 + 1
-        )));
-    }
-    home.append(&burst)?;
-    let counts = read(&home, ALERTS)?;
-    ensure!(
-        (counts.lines, counts.matched, counts.malformed) == (ALERTS, ALERTS, 0),
-        "{counts:?}"
-    );
-    let bans = home.bans()?;
-    let offences: u64 = bans
-        .iter()
-        .filter_map(|ban| Some(u64::from(ban.by.first()?.offences)))
-        .sum();
-    ensure!(
-        (bans.len() as u64, offences) == (OFFENDERS, ALERTS),
-        "{} bans, {offences} offences",
-        bans.len()
-    );
-    let status = fs::read_to_string(format!("/proc/{}/status", daemon.pid().as_raw_nonzero()))?;
-    let peak_kib: u64 = status
-        .lines()
-        .find_map(|line| line.strip_prefix("VmHWM:")?.trim().strip_suffix(" kB"))
-        .context("the peak of its memory")?
-        .parse()?;
-    ensure!(
-        peak_kib <= MOST_MIB * 1024,
-        "the daemon took {peak_kib} KiB at its peak"
-    );
-    daemon.stop(Signal::TERM)?;
-    Ok(())
+    fault::repeat("flood of alerts", 2, || {
+        const ALERTS: u64 = 200_000;
+        const OFFENDERS: u64 = 1_000;
+        /// Of the whole process, the log that waits to be written included, built without optimisation.
+        const MOST_MIB: u64 = 64;
+        let home = Home::new(CONF)?;
+        let mut daemon = home.start_dry(&[])?;
+        let mut burst = String::new();
+        for number in 0..ALERTS {
+            let offender = number % OFFENDERS;
+            burst.push_str(&alert(&format!(
+                "198.18.{}.{}",
+                offender / 250,
+                offender % 250 + 1
+            )));
+        }
+        home.append(&burst)?;
+        let counts = read(&home, ALERTS)?;
+        ensure!(
+            (counts.lines, counts.matched, counts.malformed) == (ALERTS, ALERTS, 0),
+            "{counts:?}"
+        );
+        let bans = home.bans()?;
+        let offences: u64 = bans
+            .iter()
+            .filter_map(|ban| Some(u64::from(ban.by.first()?.offences)))
+            .sum();
+        ensure!(
+            (bans.len() as u64, offences) == (OFFENDERS, ALERTS),
+            "{} bans, {offences} offences",
+            bans.len()
+        );
+        let status = fs::read_to_string(format!("/proc/{}/status", daemon.pid().as_raw_nonzero()))?;
+        let peak_kib: u64 = status
+            .lines()
+            .find_map(|line| line.strip_prefix("VmHWM:")?.trim().strip_suffix(" kB"))
+            .context("the peak of its memory")?
+            .parse()?;
+        ensure!(
+            peak_kib <= MOST_MIB * 1024,
+            "the daemon took {peak_kib} KiB at its peak"
+        );
+        daemon.stop(Signal::TERM)?;
+        Ok(())
+    })
 }

@@ -10,6 +10,7 @@ use rustix::mount::{MountFlags, UnmountFlags, mount, mount_remount, unmount};
 use rustix::process::Signal;
 use tests::support::alert;
 use tests::support::daemon::{Home, PATIENCE};
+use tests::support::fault;
 
 const CONF: &str = "
 <ossec_config>
@@ -108,60 +109,64 @@ fn holds(home: &Home, parts: u32) -> Result<()> {
 /// AR-IMP-1
 #[test]
 fn a_full_disk_stops_no_ban_and_loses_nothing() -> Result<()> {
-    let home = Home::new(CONF)?;
-    let disk = Disk::mount(home.state_dir())?;
-    let mut daemon = home.start_dry(&[])?;
-    home.append(&alerts(1))?;
-    holds(&home, 1)?;
+    fault::repeat("full disk under the store", 10, || {
+        let home = Home::new(CONF)?;
+        let disk = Disk::mount(home.state_dir())?;
+        let mut daemon = home.start_dry(&[])?;
+        home.append(&alerts(1))?;
+        holds(&home, 1)?;
 
-    disk.fill()?;
-    // Enough for the store to need new room, whatever it had left in its file.
-    home.append(&alerts(2))?;
-    home.append(&alerts(3))?;
-    holds(&home, 3)?;
-    daemon.wait_for("THE STORE CANNOT BE WRITTEN")?;
-    let status = wait(&home, "trouble", |status| status.store.trouble.is_some())?;
-    let trouble = status.store.trouble.context("trouble")?;
-    ensure!(
-        trouble.waiting > 0 && trouble.since.is_some() && !trouble.cause.is_empty(),
-        "{trouble:?}"
-    );
+        disk.fill()?;
+        // Enough for the store to need new room, whatever it had left in its file.
+        home.append(&alerts(2))?;
+        home.append(&alerts(3))?;
+        holds(&home, 3)?;
+        daemon.wait_for("THE STORE CANNOT BE WRITTEN")?;
+        let status = wait(&home, "trouble", |status| status.store.trouble.is_some())?;
+        let trouble = status.store.trouble.context("trouble")?;
+        ensure!(
+            trouble.waiting > 0 && trouble.since.is_some() && !trouble.cause.is_empty(),
+            "{trouble:?}"
+        );
 
-    // What is not stored is not acknowledged either: a daemon that dies now reads it again.
-    daemon.crash()?;
-    disk.empty()?;
-    let mut daemon = home.start_dry(&[])?;
-    holds(&home, 3)?;
+        // What is not stored is not acknowledged either: a daemon that dies now reads it again.
+        daemon.crash()?;
+        disk.empty()?;
+        let mut daemon = home.start_dry(&[])?;
+        holds(&home, 3)?;
 
-    // And one that lives recovers by itself.
-    disk.fill()?;
-    home.append(&alerts(4))?;
-    home.append(&alerts(5))?;
-    wait(&home, "trouble", |status| status.store.trouble.is_some())?;
-    disk.empty()?;
-    daemon.wait_for("the store can be written again")?;
-    ensure!(home.status()?.store.trouble.is_none(), "trouble stays");
-    daemon.crash()?;
-    let mut daemon = home.start_dry(&[])?;
-    holds(&home, 5)?;
-    ensure!(home.status()?.counts.lines == 0, "alerts were read again");
-    daemon.stop(Signal::TERM)?;
-    Ok(())
+        // And one that lives recovers by itself.
+        disk.fill()?;
+        home.append(&alerts(4))?;
+        home.append(&alerts(5))?;
+        wait(&home, "trouble", |status| status.store.trouble.is_some())?;
+        disk.empty()?;
+        daemon.wait_for("the store can be written again")?;
+        ensure!(home.status()?.store.trouble.is_none(), "trouble stays");
+        daemon.crash()?;
+        let mut daemon = home.start_dry(&[])?;
+        holds(&home, 5)?;
+        ensure!(home.status()?.counts.lines == 0, "alerts were read again");
+        daemon.stop(Signal::TERM)?;
+        Ok(())
+    })
 }
 
 #[test]
 fn a_start_on_a_read_only_disk_says_what_to_do() -> Result<()> {
-    let home = Home::new(CONF)?;
-    let disk = Disk::mount(home.state_dir())?;
-    home.start_dry(&[])?.stop(Signal::TERM)?;
-    disk.read_only()?;
-    let Err(told) = home.start_dry(&[]) else {
-        bail!("it started");
-    };
-    let told = format!("{told:#}");
-    ensure!(
-        told.contains("arfw.redb") && told.contains("make its file system writable"),
-        "{told}"
-    );
-    Ok(())
+    fault::repeat("read-only disk under the store", 10, || {
+        let home = Home::new(CONF)?;
+        let disk = Disk::mount(home.state_dir())?;
+        home.start_dry(&[])?.stop(Signal::TERM)?;
+        disk.read_only()?;
+        let Err(told) = home.start_dry(&[]) else {
+            bail!("it started");
+        };
+        let told = format!("{told:#}");
+        ensure!(
+            told.contains("arfw.redb") && told.contains("make its file system writable"),
+            "{told}"
+        );
+        Ok(())
+    })
 }

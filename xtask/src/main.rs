@@ -59,7 +59,7 @@ enum Command {
         #[arg(last = true)]
         args: Vec<String>,
     },
-    /// Kills the daemon again and again while alerts are written and files rotated, and counts what came out
+    /// Kills, fills, unmounts and takes away, again and again, and tells in a table what was lost, doubled or wrong
     Faults(faults::Arguments),
     /// Runs the conformance vectors, and says how many passed and how many failed
     Vectors {

@@ -24,7 +24,7 @@ const BOTH: [&str; 2] = ["--interface", SECOND];
 
 #[test]
 fn an_interface_that_goes_is_told_and_the_others_stay_covered() -> Result<()> {
-    let mut tally = Tally::of("an interface removed and added while the daemon runs");
+    let mut tally = Tally::of("an interface removed and added again");
     let (link, home) = (Link::new()?, Home::new(CONF)?);
     let inner = link.add_inner()?;
     let mut daemon = home.start(&link, &BOTH)?;
@@ -33,28 +33,20 @@ fn an_interface_that_goes_is_told_and_the_others_stay_covered() -> Result<()> {
     stream.is_banned(&home)?;
     ban(&home, &mut daemon, INNER_V4.into())?;
     is_dropped_behind(&link, &inner, &home)?;
-    for _ in 0..fault::times(2, 30) {
+    for round in 0..fault::times(2, 30) {
         modes(&home, ["native", "native"])?;
         let first = pins::Pinned::read(home.pin_dir())?;
-        ip(&["-n", link.host.name(), "link", "delete", SECOND])?;
         tally.tried();
-        let said = daemon.wait_for("NOT COVERED ANY MORE")?;
-        ensure!(said.contains(SECOND), "{said}");
-        let interfaces = modes(&home, ["native", "none"])?;
-        ensure!(
-            interfaces[1].why.contains("the interface is gone"),
-            "{interfaces:?}"
-        );
-        let passed = stream.passed()?;
-        tally.lost(passed, format!("{passed} packets passed at the other one"));
-
-        // Back under its name it is another interface: it is told as not covered, and the daemon goes on.
-        add_second(&link, &inner)?;
-        ban(&home, &mut daemon, "198.18.3.1".parse()?)?;
-        modes(&home, ["native", "none"])?;
-        ensure!(home.output(&["unban", "198.18.3.1"])?.status.success());
-
-        daemon.stop(Signal::TERM)?;
+        if round % 2 == 0 {
+            goes_and_comes_back(&link, &inner, &home, &mut daemon)?;
+            let passed = stream.passed()?;
+            tally.lost(passed, format!("{passed} packets passed at the other one"));
+            daemon.stop(Signal::TERM)?;
+        } else {
+            daemon.crash()?;
+            ip(&["-n", link.host.name(), "link", "delete", SECOND])?;
+            add_second(&link, &inner)?;
+        }
         daemon = home.start(&link, &BOTH)?;
         is_dropped_behind(&link, &inner, &home)?;
         let passed = stream.passed()?;
@@ -73,6 +65,29 @@ fn an_interface_that_goes_is_told_and_the_others_stay_covered() -> Result<()> {
     ensure!(home.output(&["stop", "--release"])?.status.success());
     traces.are_gone()?;
     tally.end()
+}
+
+/// The second interface goes and comes back while the daemon runs.
+fn goes_and_comes_back(
+    link: &Link,
+    inner: &Namespace,
+    home: &Home,
+    daemon: &mut Daemon,
+) -> Result<()> {
+    ip(&["-n", link.host.name(), "link", "delete", SECOND])?;
+    let said = daemon.wait_for("NOT COVERED ANY MORE")?;
+    ensure!(said.contains(SECOND), "{said}");
+    let interfaces = modes(home, ["native", "none"])?;
+    ensure!(
+        interfaces[1].why.contains("the interface is gone"),
+        "{interfaces:?}"
+    );
+    // Back under its name it is another interface: it is told as not covered, and the daemon goes on.
+    add_second(link, inner)?;
+    ban(home, daemon, "198.18.3.1".parse()?)?;
+    modes(home, ["native", "none"])?;
+    ensure!(home.output(&["unban", "198.18.3.1"])?.status.success());
+    Ok(())
 }
 
 /// Nothing is covered any more, and everything else goes on.

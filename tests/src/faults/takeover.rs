@@ -35,15 +35,17 @@ const CONF: &str = "
 struct Scene {
     link: Link,
     home: Home,
+    arguments: &'static [&'static str],
     daemon: Daemon,
     stream: Stream,
 }
 
 impl Scene {
-    fn new() -> Result<Self> {
+    /// Every daemon is started with `arguments`.
+    fn new(arguments: &'static [&'static str]) -> Result<Self> {
         let link = Link::new()?;
         let home = Home::new(CONF)?;
-        let mut daemon = home.start(&link, &[])?;
+        let mut daemon = home.start(&link, arguments)?;
         let mut stream = Stream::start(&link)?;
         let offender = Stream::offender().to_string();
         home.append(&alert::wazuh(100_100, 10, &["sshd"], &offender))?;
@@ -52,6 +54,7 @@ impl Scene {
         Ok(Self {
             link,
             home,
+            arguments,
             daemon,
             stream,
         })
@@ -65,7 +68,7 @@ impl Scene {
         } else {
             self.daemon.stop(Signal::TERM)?;
         }
-        self.daemon = self.home.start(&self.link, &[])?;
+        self.daemon = self.home.start(&self.link, self.arguments)?;
         tally.tried();
         let passed = self.stream.passed()?;
         let sent = self.stream.sent() - before;
@@ -100,7 +103,7 @@ impl Scene {
 #[test]
 fn a_ban_stands_through_a_stop_and_a_start() -> Result<()> {
     let mut tally = Tally::of("a stop and a start under a banned host's packets");
-    let mut scene = Scene::new()?;
+    let mut scene = Scene::new(&[])?;
     let first = Pinned::read(scene.home.pin_dir())?;
     for _ in 0..fault::times(5, 100) {
         scene.follow(&mut tally, "during a stop and a start", false)?;
@@ -113,9 +116,20 @@ fn a_ban_stands_through_a_stop_and_a_start() -> Result<()> {
 #[test]
 fn a_ban_stands_through_a_crash_and_a_start() -> Result<()> {
     let mut tally = Tally::of("a crash and a start under a banned host's packets");
-    let mut scene = Scene::new()?;
+    let mut scene = Scene::new(&[])?;
     for _ in 0..fault::times(5, 100) {
         scene.follow(&mut tally, "during a crash and a start", true)?;
+    }
+    scene.end(tally)
+}
+
+/// The same where the driver does not run the program.
+#[test]
+fn a_ban_stands_through_stops_and_crashes_in_generic_mode() -> Result<()> {
+    let mut tally = Tally::of("a stop or a crash and a start in generic mode");
+    let mut scene = Scene::new(&["--xdp-mode", "generic"])?;
+    for round in 0..fault::times(4, 100) {
+        scene.follow(&mut tally, "in generic mode", round % 2 == 0)?;
     }
     scene.end(tally)
 }
@@ -124,7 +138,7 @@ fn a_ban_stands_through_a_crash_and_a_start() -> Result<()> {
 #[test]
 fn an_upgrade_replaces_the_program_in_place() -> Result<()> {
     let mut tally = Tally::of("an upgrade of the program under a banned host's packets");
-    let mut scene = Scene::new()?;
+    let mut scene = Scene::new(&[])?;
     let versions = [other_version(&scene.home)?, binary()];
     for round in 0..fault::times(4, 100) {
         let before = Pinned::read(scene.home.pin_dir())?;

@@ -19,6 +19,20 @@ pub fn times(short: u32, long_form: u32) -> u32 {
     if long() { long_form } else { short }
 }
 
+/// Tries a fault by a test that fails when anything is not as it should be; once in the short form.
+///
+/// # Errors
+///
+/// That of the test.
+pub fn repeat(fault: &'static str, long_form: u32, test: impl Fn() -> Result<()>) -> Result<()> {
+    let mut tally = Tally::of(fault);
+    for _ in 0..times(1, long_form) {
+        tally.tried();
+        test()?;
+    }
+    tally.end()
+}
+
 /// What came of one fault. It is told when this is dropped; a test that fails before the end is told as one wrong.
 #[derive(Debug)]
 pub struct Tally {

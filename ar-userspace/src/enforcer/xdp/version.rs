@@ -54,7 +54,7 @@ impl Older {
     pub(super) fn set_aside(&self) -> anyhow::Result<()> {
         let pin = bpffs::pin(&self.pin_dir, map::STATS);
         // Not there, or new already: an earlier start came as far as this.
-        if !pin.exists() || totals(&pin)?.len() == Outcome::ALL.len() as u32 {
+        if !pin.exists() || totals(&pin)?.len() as usize == Outcome::ALL.len() {
             return Ok(());
         }
         fs::rename(&pin, self.aside())
