@@ -1,4 +1,5 @@
 //! Support of the behaviour tests, and the runner of the conformance vectors.
 
+pub mod data_plane;
 pub mod support;
 pub mod vectors;

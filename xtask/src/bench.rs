@@ -3,6 +3,7 @@
 //! Nothing here decides whether a test passes. Each measurement says what its clock includes.
 
 mod burst;
+mod data_plane;
 mod figures;
 mod floor;
 mod latency;
@@ -50,6 +51,8 @@ enum Which {
     Burst,
     /// A big file of alerts, without the kernel
     Replay,
+    /// One packet through the kernel program, and through xdp-filter
+    DataPlane,
     /// What it costs that bans are durable
     Store,
     /// Until the daemon is ready with many bans, after a kill and after a reboot
@@ -143,6 +146,9 @@ pub(crate) fn command(ws: &Workspace, arguments: &Arguments) -> Result<()> {
             }
             false => bail!("{}", absent(&alerts)),
         }
+    }
+    if which.includes(Which::DataPlane) {
+        figures.insert("data_plane".to_owned(), data_plane::measure(ws)?);
     }
     if which.includes(Which::Store) {
         figures.insert("store".to_owned(), store::measure(&daemon, &interrupt)?);

@@ -23,6 +23,15 @@ pub(crate) fn command(ws: &Workspace, release: bool) -> Result<PathBuf> {
 
 /// Builds the kernel program; always optimised, for the verifier takes no other.
 pub(crate) fn kernel_object(ws: &Workspace, kernel: &Kernel) -> Result<()> {
+    hand_over(&object(ws, kernel, "arfw-xdp")?, &ws.kernel_object())
+}
+
+/// Builds the programs that measure the kernel program, and returns the object's path.
+pub(crate) fn bench_object(ws: &Workspace) -> Result<PathBuf> {
+    object(ws, &setup::kernel(ws)?, "arfw-bench")
+}
+
+fn object(ws: &Workspace, kernel: &Kernel, name: &str) -> Result<PathBuf> {
     let target = if cfg!(target_endian = "little") {
         "bpfel-unknown-none"
     } else {
@@ -40,12 +49,10 @@ pub(crate) fn kernel_object(ws: &Workspace, kernel: &Kernel) -> Result<()> {
     cargo.env("RUSTFLAGS", rust_flags());
     cargo.env(linker_variable(target), &kernel.linker);
     cargo.args(["build", "--release", "--package", "ar-ebpf"]);
-    cargo.args(["--bin", "arfw-xdp", "--target", target]);
+    cargo.args(["--bin", name, "--target", target]);
     cargo.args(["-Z", "build-std=core", "--target-dir"]);
-    shell::run(cargo.arg(&target_dir)).context("cannot build the kernel program")?;
-
-    let built = target_dir.join(target).join("release").join("arfw-xdp");
-    hand_over(&built, &ws.kernel_object())
+    shell::run(cargo.arg(&target_dir)).with_context(|| format!("cannot build `{name}`"))?;
+    Ok(target_dir.join(target).join("release").join(name))
 }
 
 /// Builds the daemon around the object that stands in the target directory.

@@ -1,0 +1,118 @@
+//! Programs for `cargo xtask bench`, never for a host: a driver that puts one of many source addresses into the
+//! frame and calls the program that is measured, and the floor, programs that do nothing.
+//!
+//! One address again and again would find its table entry in the nearest cache; many cost what they cost a host.
+//! The kernel lets a program call only such as agree with it in multi-buffer frames, hence two of each.
+
+#![cfg_attr(target_arch = "bpf", no_std, no_main)]
+
+#[cfg(target_arch = "bpf")]
+mod entry {
+    use aya_ebpf::bindings::xdp_action::{XDP_ABORTED, XDP_DROP, XDP_PASS};
+    use aya_ebpf::macros::{map, xdp};
+    use aya_ebpf::maps::{Array, ProgramArray};
+    use aya_ebpf::programs::XdpContext;
+
+    /// Addresses that are sent from, in network byte order.
+    const KEYS: u32 = 1 << 20;
+
+    #[map]
+    static KEYS_V4: Array<u32> = Array::with_max_entries(KEYS, 0);
+    #[map]
+    static KEYS_V6: Array<[u64; 2]> = Array::with_max_entries(KEYS, 0);
+    /// How many of them are used, less one: a power of two less one.
+    #[map]
+    static MASK: Array<u32> = Array::with_max_entries(1, 0);
+    /// Where the pseudo-random order stands.
+    #[map]
+    static STATE: Array<u32> = Array::with_max_entries(1, 0);
+    /// The program that is measured.
+    #[map]
+    static TARGET: ProgramArray = ProgramArray::with_max_entries(1, 0);
+
+    /// Bytes before the source address, and before the end of it.
+    const V4: usize = 14 + 12;
+    const V6: usize = 14 + 8;
+    const ETHERTYPE: usize = 12;
+
+    #[xdp(frags)]
+    fn drive(ctx: XdpContext) -> u32 {
+        call(&ctx)
+    }
+
+    #[xdp]
+    fn drive_linear(ctx: XdpContext) -> u32 {
+        call(&ctx)
+    }
+
+    #[xdp(frags)]
+    fn bare_drop(_ctx: XdpContext) -> u32 {
+        XDP_DROP
+    }
+
+    #[xdp]
+    fn bare_drop_linear(_ctx: XdpContext) -> u32 {
+        XDP_DROP
+    }
+
+    #[xdp(frags)]
+    fn bare_pass(_ctx: XdpContext) -> u32 {
+        XDP_PASS
+    }
+
+    #[xdp]
+    fn bare_pass_linear(_ctx: XdpContext) -> u32 {
+        XDP_PASS
+    }
+
+    #[inline(always)]
+    fn call(ctx: &XdpContext) -> u32 {
+        if write_source(ctx).is_some() {
+            // SAFETY: the map holds one program of this type.
+            unsafe { TARGET.tail_call(ctx, 0) };
+        }
+        XDP_ABORTED
+    }
+
+    #[inline(always)]
+    fn write_source(ctx: &XdpContext) -> Option<()> {
+        let state = STATE.get_ptr_mut(0)?;
+        let mask = *MASK.get(0)?;
+        // SAFETY: the pointer came from a look-up in an array; one CPU runs the measurement.
+        let index = unsafe {
+            // An odd step visits all of a power of two; the multiplication takes the order out.
+            *state = (*state).wrapping_add(1);
+            (*state).wrapping_mul(0x9E37_79B1).rotate_right(12) & mask
+        };
+        let (start, end) = (ctx.data(), ctx.data_end());
+        if start + V6 + 16 > end {
+            return None;
+        }
+        // SAFETY: checked just above.
+        unsafe {
+            if ((start + ETHERTYPE) as *const u16).read_unaligned() == 0x0800_u16.to_be() {
+                let key = *KEYS_V4.get(index)?;
+                ((start + V4) as *mut u32).write_unaligned(key);
+            } else {
+                let [subnet, interface] = *KEYS_V6.get(index)?;
+                ((start + V6) as *mut u64).write_unaligned(subnet);
+                ((start + V6 + 8) as *mut u64).write_unaligned(interface);
+            }
+        }
+        Some(())
+    }
+
+    /// As for the programs of a host.
+    #[unsafe(no_mangle)]
+    #[unsafe(link_section = "license")]
+    static LICENSE: [u8; 13] = *b"Dual MIT/GPL\0";
+
+    /// Never called: nothing in the programs can panic.
+    #[panic_handler]
+    fn panic(_info: &core::panic::PanicInfo<'_>) -> ! {
+        loop {}
+    }
+}
+
+#[cfg(not(target_arch = "bpf"))]
+fn main() {}

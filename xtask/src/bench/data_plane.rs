@@ -1,0 +1,94 @@
+//! What one packet costs, in nanoseconds over a program that does nothing: the `data-plane` program of the `tests`
+//! package, beside xdp-filter where it is installed. How it measures is said there.
+
+use std::path::Path;
+
+use anyhow::{Context, Result};
+use serde_json::{Value, json};
+
+use crate::build;
+use crate::shell::{self, say};
+use crate::workspace::Workspace;
+
+/// xdp-filter's program for addresses, as Debian's package `xdp-tools` has it, below the directories of libraries.
+const XDP_FILTER: &str = "bpf/xdpfilt_alw_ip.o";
+
+/// Measures everything; takes some minutes.
+pub(super) fn measure(ws: &Workspace) -> Result<Value> {
+    let object = build::bench_object(ws)?;
+    say(
+        "\ndata plane: nanoseconds a packet over a bare program, best of 5 rounds in turns, many random addresses",
+    );
+    let filter = xdp_filter();
+    if filter.is_none() {
+        say("  xdp-filter: SKIPPED, package xdp-tools is not installed");
+    }
+    let mut cargo = ws.cargo();
+    cargo.args(["run", "--quiet", "--release", "--package", "tests"]);
+    cargo.args(["--bin", "data-plane", "--"]).arg(object);
+    cargo.args(filter);
+    let text = shell::look_up(&mut cargo)?;
+    let figures: Result<Vec<Value>, _> = text.lines().map(serde_json::from_str).collect();
+    let figures = figures.context("cannot read what `data-plane` says")?;
+    table(&figures);
+    Ok(json!(figures))
+}
+
+fn xdp_filter() -> Option<String> {
+    let directories = [
+        "/usr/lib/x86_64-linux-gnu",
+        "/usr/lib/aarch64-linux-gnu",
+        "/usr/lib",
+    ];
+    let mut paths = directories
+        .map(|directory| format!("{directory}/{XDP_FILTER}"))
+        .into_iter();
+    paths.find(|path| Path::new(path).exists())
+}
+
+/// The best round: everything else is somebody else's work on the machine.
+fn best(figure: &Value) -> Option<f64> {
+    let rounds = figure["ns"].as_array()?.iter();
+    rounds.filter_map(Value::as_f64).reduce(f64::min)
+}
+
+fn table(figures: &[Value]) {
+    say(
+        "  family      bans  prefixes   miss: bare   arfw   xdp-filter   hit: bare   arfw   xdp-filter",
+    );
+    let key = |figure: &Value| {
+        (
+            figure["family"].as_u64(),
+            figure["bans"].as_u64(),
+            figure["prefixes"].as_u64(),
+        )
+    };
+    for case in figures.chunk_by(|one, other| key(one) == key(other)) {
+        let of = |program: &str, hit: bool| {
+            case.iter()
+                .find(|figure| figure["program"] == program && figure["hit"] == hit)
+                .and_then(best)
+        };
+        let (pass, drop) = (of("bare pass", false), of("bare drop", true));
+        let over = |program: &str, hit: bool| {
+            let floor = if hit { drop } else { pass };
+            match (of(program, hit), floor) {
+                (Some(ns), Some(floor)) => format!("{:+.0}", ns - floor),
+                _ => "-".to_owned(),
+            }
+        };
+        let (family, bans, prefixes) = key(&case[0]);
+        say(format_args!(
+            "    IPv{} {:>9} {:>9} {:>12.0} {:>6} {:>12} {:>11.0} {:>6} {:>12}",
+            family.unwrap_or_default(),
+            bans.unwrap_or_default(),
+            prefixes.unwrap_or_default(),
+            pass.unwrap_or(f64::NAN),
+            over("arfw", false),
+            over("xdp-filter", false),
+            drop.unwrap_or(f64::NAN),
+            over("arfw", true),
+            over("xdp-filter", true),
+        ));
+    }
+}
