@@ -51,6 +51,8 @@ impl Follower {
             .is_some_and(|position| position.file != FileId::default());
         // Its directory may be renamed or mounted later: the file is then read on where it was left.
         self.settled = start != Start::NotThere || !known;
+        // What comes behind the end, or in a file that was never there, comes while somebody reads.
+        self.backlog = known || start != Start::AtEnd && start != Start::NotThere;
         Ok(start)
     }
 
