@@ -62,6 +62,10 @@ const LOOK_EVERY: Duration = Duration::from_secs(1);
 /// How long what was done may wait to be told and stored while more and more alerts arrive.
 const SETTLE_WITHIN: Duration = Duration::from_millis(50);
 
+/// How often, and for how long each time, a first start waits for its position to be on the disk.
+const FIRST_POSITION_LOOKS: u32 = 200;
+const FIRST_POSITION_LOOK: Duration = Duration::from_millis(50);
+
 /// What the daemon is started with. Nothing of it has been touched yet.
 #[derive(Debug)]
 pub struct Settings {
@@ -122,6 +126,7 @@ pub async fn run(
     let mut signals = Signals::listen()?;
     let (store, held, records) = Store::start(&settings.state_dir)?;
     // Before the enforcer, so that alerts which are written while it starts are read.
+    let first_start = !held.positions.contains_key(&settings.alerts);
     let (follower, start) = Follower::start(&settings.alerts, held.positions.get(&settings.alerts))
         .with_context(|| format!("cannot follow `{}`", settings.alerts.display()))?;
     let log = responses::open(settings.responses_log.as_deref())?;
@@ -141,6 +146,9 @@ pub async fn run(
     // So that the next start knows what was there when this one began.
     daemon.read_to = follower.position();
     daemon.settle();
+    if first_start {
+        daemon.wait_for_the_store();
+    }
 
     let (batch_sender, mut batches) = mpsc::channel(source::QUEUE);
     let (request_sender, mut requests) = mpsc::channel(control::QUEUE);
@@ -354,6 +362,16 @@ impl Daemon {
             settings,
         };
         Ok((daemon, reports))
+    }
+
+    /// Until the store holds the position: a start that finds none begins at the end of the file, so that a kill
+    /// before would lose what was written meanwhile. A store in trouble holds nobody up.
+    fn wait_for_the_store(&self) {
+        for _ in 0..FIRST_POSITION_LOOKS {
+            if self.store.wait(FIRST_POSITION_LOOK) || self.store.trouble().is_some() {
+                return;
+            }
+        }
     }
 
     fn read(&mut self, batch: &Batch) {

@@ -209,19 +209,6 @@ impl<'a> Writer<'a> {
     fn rotate(&mut self) -> Result<()> {
         self.finish()?;
         let alerts = self.home.alerts();
-        // Rotated files are told apart by when they were written last, and two of one tick of the file
-        // system's clock are not. Nobody rotates as fast as that.
-        let (written, tick) = (
-            fs::metadata(&alerts)?.modified()?,
-            self.home.dir().join("tick"),
-        );
-        loop {
-            fs::write(&tick, "")?;
-            if fs::metadata(&tick)?.modified()? > written {
-                break;
-            }
-            std::thread::park_timeout(Duration::from_millis(1));
-        }
         let number = self.rotated;
         self.rotated += 1;
         let old = alerts.with_extension(format!("json.{number}"));

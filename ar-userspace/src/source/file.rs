@@ -98,7 +98,11 @@ impl Follower {
         };
         follower.watch.watch_names(path);
         let start = match follower.settle() {
-            Ok(start) => start,
+            Ok(start) => {
+                // The caller tells of it.
+                follower.told_missing = start == Start::NotThere;
+                start
+            }
             Err(error) if error.kind() == io::ErrorKind::IsADirectory => return Err(error),
             Err(error) => {
                 follower.trouble(&error);
@@ -145,7 +149,7 @@ impl Follower {
                     }
                     continue;
                 }
-                Ok(None) => self.backlog = false,
+                Ok(None) => self.backlog = !self.settled,
                 Err(error) => self.trouble(&error),
             }
             if self.watch.is_blind() && self.watch.look_again(&self.path, self.open.as_ref()) {
@@ -174,8 +178,9 @@ impl Follower {
     fn read(&mut self) -> io::Result<Option<Batch>> {
         if !self.settled {
             let start = self.settle()?;
-            if let Some(warning) = start.warning() {
-                tracing::warn!(alerts = %self.path.display(), "{warning}");
+            self.tell_start(start);
+            if !self.settled {
+                return Ok(None);
             }
         }
         let batch = loop {

@@ -172,7 +172,12 @@ fn candidates(path: &Path) -> io::Result<Vec<(PathBuf, Age)>> {
     let directory = super::file::directory_of(path);
     let own_name = path.file_name().unwrap_or_default().to_string_lossy();
     let mut found = Vec::new();
-    for entry in fs::read_dir(directory)? {
+    let entries = match fs::read_dir(directory) {
+        Ok(entries) => entries,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(found),
+        Err(error) => return Err(error),
+    };
+    for entry in entries {
         let entry = entry?;
         let name = entry.file_name().to_string_lossy().into_owned();
         if name.len() == 4

@@ -1,5 +1,10 @@
 //! Lines that are no text, too long, or not ended: none stops the next alert.
 
+use std::fs::File;
+use std::io::{self, Write as _};
+use std::path::Path;
+use std::sync::atomic::{AtomicBool, Ordering};
+
 use anyhow::{Context as _, Result, ensure};
 use rustix::process::Signal;
 use tests::support::daemon::Home;
@@ -106,5 +111,47 @@ fn a_line_that_is_being_written_over_a_restart_is_one_alert() -> Result<()> {
     let counts = home.status()?.counts;
     ensure!(counts.malformed == 0, "{counts:?}");
     daemon.stop(Signal::TERM)?;
+    Ok(())
+}
+
+/// Nothing but the store knows where it began, and the disk is busy.
+#[test]
+fn a_first_start_that_is_killed_as_soon_as_it_is_ready_loses_nothing() -> Result<()> {
+    let busy = AtomicBool::new(true);
+    let load = tempfile::tempdir()?;
+    std::thread::scope(|scope| {
+        for number in 0..4 {
+            let (path, busy) = (load.path().join(number.to_string()), &busy);
+            scope.spawn(move || write_while(busy, &path));
+        }
+        let done = (0..10).try_for_each(|_| killed_at_once());
+        busy.store(false, Ordering::Relaxed);
+        done
+    })
+}
+
+fn killed_at_once() -> Result<()> {
+    let home = Home::new(CONF)?;
+    home.start_dry(&[])?.crash()?;
+    home.append(&without_id(1))?;
+    let mut daemon = home.start_dry(&[])?;
+    read(&home, 1)?;
+    each_counted_once(&home, 1)?;
+    daemon.stop(Signal::TERM)?;
+    Ok(())
+}
+
+/// Writes the same few megabytes anew, to the disk.
+fn write_while(busy: &AtomicBool, path: &Path) -> io::Result<()> {
+    let block = vec![0; 8 << 20];
+    // Bounded also when the test panics and nobody says so.
+    for _ in 0..2_000 {
+        if !busy.load(Ordering::Relaxed) {
+            break;
+        }
+        let mut file = File::create(path)?;
+        file.write_all(&block)?;
+        file.sync_all()?;
+    }
     Ok(())
 }

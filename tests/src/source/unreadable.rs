@@ -8,7 +8,7 @@ use anyhow::{Result, bail, ensure};
 use rustix::process::Signal;
 use tests::support::daemon::{Daemon, Home, PATIENCE};
 
-use super::{CONF, EVERY, alert, each_counted_once, until};
+use super::{CONF, EVERY, alert, each_counted_once, until, without_id};
 
 #[test]
 fn a_file_that_comes_late_is_read_from_its_beginning() -> Result<()> {
@@ -38,6 +38,30 @@ fn a_file_that_is_gone_is_told_and_waited_for() -> Result<()> {
     ensure!(!home.status()?.source.missing);
     each_counted_once(&home, 2)?;
     daemon.stop(Signal::TERM)?;
+    Ok(())
+}
+
+/// As on a file system that is mounted late: nothing but the position tells what was read.
+#[test]
+fn a_file_that_is_not_there_at_a_start_is_read_on_where_it_was() -> Result<()> {
+    let home = Home::new(CONF)?;
+    let aside = home.dir().join("aside");
+    let mut daemon = home.start_dry(&[])?;
+    home.append(&without_id(1))?;
+    daemon.wait_for(" ban ")?;
+    daemon.stop(Signal::TERM)?;
+    home.append(&without_id(2))?;
+    fs::rename(home.alerts(), &aside)?;
+    // Also the one after a start that found nothing.
+    home.start_dry(&[])?.stop(Signal::TERM)?;
+    let mut daemon = home.start_dry(&[])?;
+    until(&home, |status| status.source.missing)?;
+    fs::rename(&aside, home.alerts())?;
+    until(&home, |status| status.active.v4 == 2)?;
+    each_counted_once(&home, 2)?;
+    let said = daemon.stop(Signal::TERM)?;
+    let told = said.iter().filter(|line| line.contains("is not there"));
+    ensure!(told.count() == 1, "{said:#?}");
     Ok(())
 }
 

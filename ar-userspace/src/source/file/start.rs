@@ -5,7 +5,7 @@ use std::io;
 
 use super::Follower;
 use super::open::Open;
-use crate::source::position::{As, Position};
+use crate::source::position::{As, FileId, Position};
 use crate::source::rotated::{self, Between};
 
 /// Where a start goes on.
@@ -13,7 +13,8 @@ use crate::source::rotated::{self, Between};
 pub enum Start {
     /// At the end of the file: nothing is known of it.
     AtEnd,
-    /// The file, or its directory, is not there yet. It is read from its beginning when it appears.
+    /// The file, or its directory, is not there yet. It is read when it appears: from the position if it is the
+    /// position's, and otherwise from its beginning.
     NotThere,
     /// At the position, in the file or in one that it was before it was rotated.
     AtPosition,
@@ -44,8 +45,14 @@ impl Follower {
         self.open = self.open_path()?;
         let start = self.go_to()?;
         self.is_missing(self.open.is_none());
-        self.told_missing = start == Start::NotThere;
-        self.settled = true;
+        let known = self
+            .left_at
+            .as_ref()
+            .is_some_and(|position| position.file != FileId::default());
+        // Its directory may be renamed or mounted later: the file is then read on where it was left.
+        self.settled = start != Start::NotThere || !known;
+        // What comes behind the end, or in a file that was never there, comes while somebody reads.
+        self.backlog = known || start != Start::AtEnd && start != Start::NotThere;
         Ok(start)
     }
 

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 
 use tokio::sync::watch::Receiver;
 
-use super::Follower;
+use super::{Follower, Start};
 use crate::source::condition::Condition;
 
 impl Follower {
@@ -37,6 +37,15 @@ impl Follower {
         if !missing && std::mem::take(&mut self.told_missing) {
             tracing::info!("`{}` is there", self.path.display());
         }
+    }
+
+    /// Of a start that did not find its place at once.
+    pub(super) fn tell_start(&mut self, start: Start) {
+        let missing = start == Start::NotThere;
+        if let Some(warning) = start.warning().filter(|_| !(missing && self.told_missing)) {
+            tracing::warn!(alerts = %self.path.display(), "{warning}");
+        }
+        self.told_missing |= missing;
     }
 
     /// Only after a while: a file that is rotated is missing for a moment.

@@ -28,6 +28,21 @@ async fn what_was_written_while_nobody_read_is_backlog() {
     followed.stop().await;
 }
 
+/// Also before it has looked for the first time.
+#[tokio::test(flavor = "current_thread")]
+async fn what_comes_behind_the_end_of_a_first_start_is_no_backlog() {
+    for is_there in [false, true] {
+        let directory = directory();
+        if is_there {
+            append(&directory.path().join("alerts.json"), "old\n");
+        }
+        let mut followed = Followed::start(directory.path());
+        followed.append("one\n");
+        followed.expect_marked(&["one"], Marks::default()).await;
+        followed.stop().await;
+    }
+}
+
 /// A file that was lost may have come back in another shape.
 #[tokio::test(flavor = "current_thread")]
 async fn a_file_that_is_read_from_its_beginning_may_repeat_and_a_crash_on_the_way_changes_nothing()

@@ -117,3 +117,48 @@ async fn a_file_that_cannot_be_read_for_a_while_ends_nothing() {
     assert!(!followed.marks.backlog);
     followed.stop().await;
 }
+
+/// As on a file system that is mounted late; a file that was rotated meanwhile comes along.
+#[tokio::test(flavor = "current_thread")]
+async fn a_file_that_is_not_there_at_the_start_goes_on_where_it_was() {
+    let directory = directory();
+    let logs = directory.path().join("logs");
+    fs::create_dir(&logs).unwrap();
+    let position = stopped_after_one(&logs).await;
+    append(&logs.join("alerts.json"), "two\n");
+    fs::rename(logs.join("alerts.json"), logs.join("alerts.json.1")).unwrap();
+    append(&logs.join("alerts.json"), "three\n");
+    let aside = directory.path().join("aside");
+    fs::rename(&logs, &aside).unwrap();
+    for directory_is_there in [false, true] {
+        if directory_is_there {
+            fs::create_dir(&logs).unwrap();
+        }
+        let path = logs.join("alerts.json");
+        let (follower, start) = Follower::start(&path, position.as_ref()).unwrap();
+        assert_eq!((follower.position(), start), (None, Start::NotThere));
+        let (missing, trouble) = (true, None);
+        let condition = Condition {
+            missing,
+            trouble,
+            compressed: 0,
+        };
+        assert_eq!(*follower.condition().borrow(), condition);
+    }
+
+    let mut followed = Followed::start_at(&logs, position);
+    // It looks, and finds nothing.
+    tokio::task::yield_now().await;
+    fs::remove_dir(&logs).unwrap();
+    fs::rename(&aside, &logs).unwrap();
+    let backlog = Marks {
+        backlog: true,
+        may_repeat: true,
+    };
+    followed.expect(&["two"]).await;
+    followed.expect_marked(&["three"], backlog).await;
+    assert!(!followed.condition.borrow().missing);
+    followed.append("four\n");
+    followed.expect(&["four"]).await;
+    followed.stop().await;
+}
