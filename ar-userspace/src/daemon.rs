@@ -15,6 +15,7 @@ mod programs;
 mod reconcile;
 pub mod reload;
 mod responses;
+mod steps;
 pub mod view;
 
 use std::collections::BTreeMap;
@@ -48,6 +49,7 @@ use instance::Instance;
 use journal::Journal;
 use programs::Fired;
 use responses::Responses;
+use steps::Steps;
 
 /// The name that a ban found in the kernel is given where the settings name none: the kernel knows no executable.
 const ADOPTED_AS: &str = "firewall-drop";
@@ -113,6 +115,9 @@ pub async fn run(
         .with_context(|| format!("cannot follow `{}`", settings.alerts.display()))?;
     let log = responses::open(settings.responses_log.as_deref())?;
     let (enforcer, limits) = enforcer()?;
+    if let Some(warning) = clock::warning() {
+        tracing::warn!("{warning}");
+    }
     let (watch, found) = Watch::start(settings.surroundings.clone())?;
     let lines = log.as_ref().and_then(ResponsesLog::lines);
     let (mut daemon, mut reports) = Daemon::new(
@@ -276,6 +281,7 @@ struct Daemon {
     /// Unbans that an enforcer did not perform, and why, while somebody wants to know.
     not_ended: Option<BTreeMap<Key, String>>,
     started: Moment,
+    steps: Steps,
 }
 
 impl Daemon {
@@ -295,7 +301,10 @@ impl Daemon {
             debounce: settings.debounce,
         };
         let clocks = clock::clocks();
-        let records = records.into_iter().map(|record| record.since_boot(clocks));
+        let boot = clock::boot(clocks).reading(store.boot());
+        store.reckon(boot);
+        let stored = boot.clocks(clocks.moment);
+        let records = records.into_iter().map(|record| record.since_boot(stored));
         let mut ledger = Ledger::restore(ledger_settings, records, clocks.moment);
         ledger.track_changes();
         let node = node();
@@ -321,6 +330,7 @@ impl Daemon {
             not_ended: None,
             settled_at: clocks.moment,
             started: clocks.moment,
+            steps: Steps::new(boot, clock::kernel_clock()),
             source,
             settings,
         };

@@ -1,5 +1,6 @@
 //! Behaviour tests.
 
+mod clocks;
 mod configuration;
 mod conformance;
 mod executables;

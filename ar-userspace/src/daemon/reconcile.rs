@@ -20,12 +20,18 @@ impl Daemon {
     pub(super) fn reconcile(&mut self) -> anyhow::Result<()> {
         let now = clock::now();
         let mut drift = Drift::default();
-        let found: BTreeMap<Offender, Standing> = self
+        let mut found: BTreeMap<Offender, Standing> = self
             .enforcer
             .enforced(clock::kernel_clock())?
             .into_iter()
             .map(|ban| (ban.offender, ban.standing))
             .collect();
+        // In the kernel a ban outlasts its end by the time that the machine slept. It is released, not adopted.
+        found.retain(|offender, _| {
+            let mut records = self.ledger.records_of(*offender);
+            self.ledger.standing(*offender, now).is_some()
+                || records.all(|record| record.ban.is_none())
+        });
         while self
             .ledger
             .next_deadline()
