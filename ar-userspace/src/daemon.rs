@@ -26,7 +26,7 @@ use std::time::Duration;
 
 use anyhow::Context as _;
 use tokio::signal::unix::{Signal, SignalKind, signal};
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::{mpsc, oneshot, watch};
 
 use crate::alert::Alert;
 use crate::clock::{self, Alarm};
@@ -48,6 +48,7 @@ use handled::Handled;
 use instance::Instance;
 use journal::Journal;
 use programs::Fired;
+use reload::Reading;
 use responses::Responses;
 use steps::Steps;
 
@@ -118,7 +119,6 @@ pub async fn run(
     if let Some(warning) = clock::warning() {
         tracing::warn!("{warning}");
     }
-    let (watch, found) = Watch::start(settings.surroundings.clone())?;
     let lines = log.as_ref().and_then(ResponsesLog::lines);
     let (mut daemon, mut reports) = Daemon::new(
         settings,
@@ -129,6 +129,7 @@ pub async fn run(
         limits,
         lines,
     )?;
+    let (looking, found) = Watch::start(daemon.surroundings.subscribe())?;
     daemon.handled = Handled::restore(held.handled);
     daemon.reconcile()?;
     daemon.protect_first(found);
@@ -146,7 +147,7 @@ pub async fn run(
     })?);
     let mut follow = tokio::spawn(follower.follow(batch_sender));
     let (find_sender, mut finds) = mpsc::channel(1);
-    let watching = tokio::spawn(watch.follow(find_sender));
+    let watching = tokio::spawn(looking.follow(find_sender));
     daemon
         .journal
         .ready(&daemon.settings, daemon.enforcer.as_ref(), start)?;
@@ -165,6 +166,7 @@ pub async fn run(
             }
             // Before the alerts: an address that has just become the host's own is not banned.
             Some(found) = finds.recv() => Event::SurroundingsFound(found),
+            fresh = Reading::end(&mut daemon.reading) => Event::ConfigurationRead(fresh),
             Some(request) = requests.recv() => Event::Asked(request),
             Some(report) = reports.recv() => Event::Outcome(report),
             Some(batch) = batches.recv() => Event::Records(batch),
@@ -189,9 +191,9 @@ pub async fn run(
             }
             Event::Reload(name) => {
                 tracing::info!("reload on {name}");
-                // What there is to say has been logged, and nobody waits for an answer.
-                let _ = daemon.reload();
+                daemon.begin_reload(None);
             }
+            Event::ConfigurationRead(fresh) => daemon.reload(fresh),
             Event::Asked(Request::Stop(stop, reply)) => {
                 tracing::info!(release = stop.release, "stopping on request");
                 daemon.settings.release_on_stop |= stop.release;
@@ -238,6 +240,8 @@ enum Event {
     Outcome(Report),
     /// The file cannot be followed any longer.
     SourceEnded(io::Result<()>),
+    /// The configuration has been read again, or cannot be.
+    ConfigurationRead(anyhow::Result<reload::Fresh>),
     /// A signal asks for the configuration to be read again.
     Reload(&'static str),
     /// A signal asks for an orderly stop.
@@ -260,9 +264,12 @@ impl From<Raised> for ledger::Event {
 struct Daemon {
     settings: Settings,
     source: reload::Source,
+    reading: Option<Reading>,
     policy: Policy,
     guard: Guard,
     sessions: Sessions,
+    /// Tells whoever looks who is protected besides.
+    surroundings: watch::Sender<surroundings::Settings>,
     ledger: Ledger,
     store: Store,
     enforcer: Box<dyn Enforcer>,
@@ -332,6 +339,8 @@ impl Daemon {
             started: clocks.moment,
             steps: Steps::new(boot, clock::kernel_clock()),
             source,
+            reading: None,
+            surroundings: watch::Sender::new(settings.surroundings.clone()),
             settings,
         };
         Ok((daemon, reports))
