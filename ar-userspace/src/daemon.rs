@@ -38,7 +38,7 @@ use crate::ledger::{self, Key, Ledger, Limits, Record, Ruling};
 use crate::policy::{Decision, Guard, Offence, Policy, Target};
 use crate::responses_log::{Lines, ResponsesLog};
 use crate::source::file::Follower;
-use crate::source::{self, Batch, Position};
+use crate::source::{self, Batch, Load, Position};
 use crate::store::Store;
 use crate::surroundings::{self, Found, Sessions, Watch};
 use crate::time::{Moment, Wall};
@@ -135,6 +135,7 @@ pub async fn run(
     daemon.protect_first(found);
     // So that the next start knows what was there when this one began.
     daemon.read_to = follower.position();
+    daemon.load = follower.load();
     daemon.settle();
 
     let (batch_sender, mut batches) = mpsc::channel(source::QUEUE);
@@ -281,6 +282,8 @@ struct Daemon {
     counts: Counts,
     handled: Handled,
     journal: Journal,
+    /// How far it is behind the alert file.
+    load: Arc<Load>,
     /// How far the alerts were read, until the store is told.
     read_to: Option<Position>,
     /// When that was last done.
@@ -333,6 +336,7 @@ impl Daemon {
             counts: Counts::default(),
             handled: Handled::default(),
             journal: Journal::new(&settings),
+            load: Arc::default(),
             read_to: None,
             not_ended: None,
             settled_at: clocks.moment,
@@ -359,6 +363,7 @@ impl Daemon {
         }
         self.perform(arrival.now());
         self.read_to = Some(batch.position.clone());
+        self.load.done(batch.cut.bytes());
     }
 
     fn read_line(&mut self, line: &[u8], arrival: &Arrival) {

@@ -5,10 +5,12 @@
 
 pub mod file;
 mod lines;
+mod load;
 mod position;
 mod rotated;
 
 pub use lines::{Batch, Cut, Lines, MAX_LINE};
+pub use load::Load;
 pub use position::{FINGERPRINT, FileId, Position};
 
 /// Batches that may wait between a source and the daemon. With batches of at most

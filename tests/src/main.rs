@@ -7,6 +7,7 @@ mod executables;
 mod faults;
 mod guard;
 mod leftovers;
+mod load;
 mod operate;
 mod outages;
 mod packets;

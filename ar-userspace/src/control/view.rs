@@ -260,6 +260,9 @@ pub struct Status {
     pub responses: usize,
     /// The file that is followed.
     pub alerts: String,
+    /// How far the daemon is behind that file.
+    #[serde(default)]
+    pub load: Load,
     /// What became of the alerts since the start.
     pub counts: Counts,
     /// Addresses that are banned.
@@ -273,6 +276,15 @@ pub struct Status {
     pub interfaces: Vec<Interface>,
     /// Packets by what the kernel program found out about them.
     pub packets: Vec<Total>,
+}
+
+/// How far the daemon is behind the alert file.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct Load {
+    /// Bytes that are unread, or read and not decided yet.
+    pub behind_bytes: u64,
+    /// How often reading had to wait for decisions since the start, because the queue between them was full.
+    pub queue_full: u64,
 }
 
 /// How the store stands.

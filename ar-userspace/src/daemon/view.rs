@@ -84,6 +84,10 @@ impl Daemon {
             enabled: self.settings.config.enabled,
             responses: self.settings.config.responses.len(),
             alerts: self.settings.alerts.display().to_string(),
+            load: view::Load {
+                behind_bytes: self.load.behind_bytes(),
+                queue_full: self.load.queue_full(),
+            },
             counts: self.counts.clone(),
             active: view::Active {
                 v4: self.ledger.bans_v4(),

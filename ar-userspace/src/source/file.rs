@@ -9,6 +9,7 @@
 //! Not noticed at once: that a directory above the file's own was renamed, and writes on another host to a
 //! network file system. The next change that the kernel tells of makes up for both.
 
+mod hand_over;
 mod open;
 #[cfg(test)]
 mod tests;
@@ -18,10 +19,12 @@ use std::collections::VecDeque;
 use std::fs::File;
 use std::io;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::sync::mpsc;
 
+use super::Load;
 use super::lines::{Batch, Cut, Lines};
 use super::position::{As, FileId, Position};
 use super::rotated;
@@ -58,6 +61,7 @@ pub struct Follower {
     /// The file cannot be read, and that was told.
     in_trouble: bool,
     chunk: Box<[u8]>,
+    load: Arc<Load>,
 }
 
 /// Where a start goes on.
@@ -112,6 +116,7 @@ impl Follower {
             missing: false,
             in_trouble: false,
             chunk: vec![0; CHUNK].into_boxed_slice(),
+            load: Arc::default(),
         };
         follower.watch.watch_names(path);
         let start = match follower.settle() {
@@ -123,6 +128,12 @@ impl Follower {
             }
         };
         Ok((follower, start))
+    }
+
+    /// How far the daemon is behind, kept as long as the file is followed.
+    #[must_use]
+    pub fn load(&self) -> Arc<Load> {
+        Arc::clone(&self.load)
     }
 
     /// Finds the place where to go on. After an error it can be tried again.
@@ -203,12 +214,15 @@ impl Follower {
         loop {
             match self.read() {
                 Ok(Some(batch)) => {
-                    if batches.send(batch).await.is_err() {
+                    if self.hand_over(batch, &batches).await.is_err() {
                         return Ok(());
                     }
                     continue;
                 }
-                Ok(None) => self.backlog = false,
+                Ok(None) => {
+                    self.backlog = false;
+                    self.note_unread();
+                }
                 Err(error) => self.trouble(&error),
             }
             if self.watch.is_blind() && self.watch.look_again(&self.path, self.open.as_ref()) {
