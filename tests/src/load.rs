@@ -111,10 +111,13 @@ fn burst(count: u32) -> Result<String> {
     let (before, after) = line.split_once(SAMPLE).context("the address")?;
     ensure!(!after.contains(SAMPLE), "{line}");
     let first = Ipv4Addr::new(20, 0, 0, 0).to_bits();
+    // So that all of it in memory would be more than is allowed.
+    let padding = "x".repeat(140_000_000 / usize::try_from(count)?);
+    let after = after.trim_end().strip_suffix('}').context("an object")?;
     let mut text = String::new();
     for number in 0..count {
         let address = Ipv4Addr::from_bits(first + number);
-        write!(text, "{before}{address}{after}")?;
+        writeln!(text, r#"{before}{address}{after},"padding":"{padding}"}}"#)?;
     }
     Ok(text)
 }

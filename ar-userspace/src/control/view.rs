@@ -281,10 +281,13 @@ pub struct Status {
 /// How far the daemon is behind the alert file.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Load {
-    /// Bytes that are unread, or read and not decided yet.
+    /// Bytes that are unread, or read and not decided yet. A file that takes the place of this one is counted once the
+    /// follower has come to it.
     pub behind_bytes: u64,
     /// How often reading had to wait for decisions since the start, because the queue between them was full.
     pub queue_full: u64,
+    /// Counters of offences that were forgotten since the start to make room for others.
+    pub forgotten: u64,
 }
 
 /// How the store stands.

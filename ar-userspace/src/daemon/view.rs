@@ -87,6 +87,7 @@ impl Daemon {
             load: view::Load {
                 behind_bytes: self.load.behind_bytes(),
                 queue_full: self.load.queue_full(),
+                forgotten: self.ledger.evicted(),
             },
             counts: self.counts.clone(),
             active: view::Active {
