@@ -3,21 +3,37 @@
 //! Moments are CLOCK_BOOTTIME, which counts suspend and is never stepped. The maps hold
 //! CLOCK_MONOTONIC, as that is what the kernel program can read cheaply. Wall time serves people and
 //! the store only, so that a step of it changes no running ban.
+//!
+//! `ARFW_TEST_CLOCKS` names a file of two numbers, which are added to what the kernel tells: seconds by which the
+//! wall clock was set forward (back, when below 0), and seconds that the machine slept, which both clocks count. It is read at each reading,
+//! so that a test steps the clocks of one process and leaves the machine's alone. Without it nothing is added.
 
 use rustix::time::{
     ClockId, Itimerspec, TimerfdClockId, TimerfdFlags, TimerfdTimerFlags, Timespec, clock_gettime,
     timerfd_create, timerfd_settime,
 };
+use std::fs;
 use std::io;
 use std::os::fd::AsFd as _;
+use std::path::PathBuf;
+use std::sync::LazyLock;
+use std::time::Duration;
+
 use tokio::net::unix::pipe;
 
-use crate::time::{Clocks, KernelClock, Moment, Wall};
+use crate::time::{Boot, Clocks, KernelClock, Moment, Wall};
+
+/// The variable that names the file of [`Shift`].
+const SHIFTED_BY: &str = "ARFW_TEST_CLOCKS";
+
+/// The file of [`Shift`]; `None` outside tests.
+static SHIFT_FILE: LazyLock<Option<PathBuf>> =
+    LazyLock::new(|| std::env::var_os(SHIFTED_BY).map(PathBuf::from));
 
 /// The present moment.
 #[must_use]
 pub fn now() -> Moment {
-    Moment::from_nanos(read_ns(ClockId::Boottime))
+    Moment::from_nanos(read_ns(ClockId::Boottime)).after(shift().slept)
 }
 
 /// The kernel program's clock, as far as it lags behind [`now`]: it stands still in suspend.
@@ -34,10 +50,52 @@ pub fn kernel_clock() -> KernelClock {
 #[must_use]
 pub fn clocks() -> Clocks {
     let Timespec { tv_sec, tv_nsec } = clock_gettime(ClockId::Realtime);
+    let Shift { wall_s, slept } = shift();
+    let slept_s = i64::try_from(slept.as_secs()).unwrap_or(i64::MAX);
+    let tv_sec = tv_sec.saturating_add(wall_s).saturating_add(slept_s);
     let since_1970_ns = tv_sec.saturating_mul(1_000_000_000).saturating_add(tv_nsec);
     Clocks {
         moment: now(),
         wall: Wall::from_nanos(since_1970_ns),
+    }
+}
+
+/// This boot of the machine, by `clocks`. Where the kernel does not tell its number it is like no other.
+#[must_use]
+pub fn boot(clocks: Clocks) -> Boot {
+    let id = fs::read_to_string("/proc/sys/kernel/random/boot_id");
+    let digits = id.unwrap_or_default().trim().replace('-', "");
+    Boot::of(u128::from_str_radix(&digits, 16).unwrap_or(0), clocks)
+}
+
+/// What a test adds to the clocks; what to tell about it at the start.
+#[must_use]
+pub fn warning() -> Option<String> {
+    let file = SHIFT_FILE.as_deref()?.display();
+    Some(format!(
+        "the clocks are not the machine's: {SHIFTED_BY} is `{file}`"
+    ))
+}
+
+/// What a test adds to the clocks.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+struct Shift {
+    wall_s: i64,
+    slept: Duration,
+}
+
+fn shift() -> Shift {
+    let Some(file) = &*SHIFT_FILE else {
+        return Shift::default();
+    };
+    let text = fs::read_to_string(file).unwrap_or_default();
+    let mut numbers = text
+        .split_whitespace()
+        .map(|number| number.parse().unwrap_or(0));
+    let mut next = || numbers.next().unwrap_or(0_i64);
+    Shift {
+        wall_s: next(),
+        slept: Duration::from_secs(next().max(0).unsigned_abs()),
     }
 }
 
@@ -55,6 +113,7 @@ fn read_ns(id: ClockId) -> u64 {
 pub struct Alarm {
     // Not a pipe, but read like one: the runtime waits for any descriptor in the same way.
     timer: pipe::Receiver,
+    /// By the machine's own clock.
     set_to: Option<Moment>,
 }
 
@@ -81,6 +140,7 @@ impl Alarm {
     ///
     /// When the kernel refuses the time.
     pub fn set(&mut self, deadline: Option<Moment>) -> io::Result<()> {
+        let deadline = deadline.map(|deadline| deadline.before(shift().slept));
         if self.set_to == deadline {
             return Ok(());
         }

@@ -27,7 +27,7 @@ pub enum Request {
     /// `GET /v1/bans`
     Bans(oneshot::Sender<Vec<view::Ban>>),
     /// `POST /v1/reload`: an error when the configuration cannot be read at all.
-    Reload(Asker, oneshot::Sender<Result<view::Reload, String>>),
+    Reload(Asker, oneshot::Sender<Result<view::Reload, NotReloaded>>),
     /// `POST /v1/ban`: bans by hand, in this order.
     Ban(Asker, Order, oneshot::Sender<Vec<view::Banned>>),
     /// `POST /v1/unban`: ends the bans of these addresses, in this order.
@@ -36,6 +36,25 @@ pub enum Request {
     Forgive(Asker, Vec<Whom>, oneshot::Sender<view::Forgiven>),
     /// `POST /v1/stop`: an orderly stop, begun when it is answered.
     Stop(view::Stop, oneshot::Sender<()>),
+}
+
+/// Why a configuration was not read.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum NotReloaded {
+    /// Another one is being read.
+    UnderWay(String),
+    /// There was nothing to read.
+    Failed(String),
+}
+
+impl NotReloaded {
+    /// What to tell people.
+    #[must_use]
+    pub fn text(&self) -> &str {
+        match self {
+            Self::UnderWay(text) | Self::Failed(text) => text,
+        }
+    }
 }
 
 /// Who asks, as the kernel tells it of the socket.

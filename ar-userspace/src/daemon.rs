@@ -15,6 +15,7 @@ mod programs;
 mod reconcile;
 pub mod reload;
 mod responses;
+mod steps;
 pub mod view;
 
 use std::collections::BTreeMap;
@@ -38,7 +39,7 @@ use crate::ledger::{self, Key, Ledger, Limits, Ruling};
 use crate::policy::{Decision, Guard, Offence, Policy, Target};
 use crate::responses_log::{Lines, ResponsesLog};
 use crate::source::file::Follower;
-use crate::source::{self, Batch, Condition, Position};
+use crate::source::{self, Batch, Condition, Load, Position};
 use crate::store::{self, Store};
 use crate::surroundings::{self, Found, Sessions, Watch};
 use crate::time::Moment;
@@ -48,7 +49,9 @@ use handled::Handled;
 use instance::Instance;
 use journal::Journal;
 use programs::Fired;
+use reload::Reading;
 use responses::Responses;
+use steps::Steps;
 
 /// The name that a ban found in the kernel is given where the settings name none: the kernel knows no executable.
 const ADOPTED_AS: &str = "firewall-drop";
@@ -135,16 +138,20 @@ pub async fn run(
         limits,
         found: enforced,
     } = enforcer()?;
-    let (watch, found) = Watch::start(settings.surroundings.clone())?;
+    if let Some(warning) = clock::warning() {
+        tracing::warn!("{warning}");
+    }
     let lines = log.as_ref().and_then(ResponsesLog::lines);
     let (mut daemon, mut reports) =
         Daemon::new(settings, source, store, records, enforcer, limits, lines)?;
+    let (looking, found) = Watch::start(daemon.surroundings.subscribe())?;
     daemon.condition = follower.condition();
     daemon.handled = Handled::restore(held.handled);
     daemon.reconcile(enforced);
     daemon.protect_first(found);
     // So that the next start knows what was there when this one began.
     daemon.read_to = follower.position();
+    daemon.load = follower.load();
     daemon.settle();
     if first_start {
         daemon.wait_for_the_store();
@@ -160,7 +167,7 @@ pub async fn run(
     })?);
     let mut follow = tokio::spawn(follower.follow(batch_sender));
     let (find_sender, mut finds) = mpsc::channel(1);
-    let watching = tokio::spawn(watch.follow(find_sender));
+    let watching = tokio::spawn(looking.follow(find_sender));
     daemon
         .journal
         .ready(&daemon.settings, daemon.enforcer.as_ref(), start)?;
@@ -184,6 +191,7 @@ pub async fn run(
             _ = looks.tick() => Event::LookDue,
             // Before the alerts: an address that has just become the host's own is not banned.
             Some(found) = finds.recv() => Event::SurroundingsFound(found),
+            fresh = Reading::end(&mut daemon.reading) => Event::ConfigurationRead(fresh),
             Some(request) = requests.recv() => Event::Asked(request),
             Some(report) = reports.recv() => Event::Outcome(report),
             Some(batch) = batches.recv() => Event::Records(batch),
@@ -209,9 +217,9 @@ pub async fn run(
             }
             Event::Reload(name) => {
                 tracing::info!("reload on {name}");
-                // What there is to say has been logged, and nobody waits for an answer.
-                let _ = daemon.reload();
+                daemon.begin_reload(None);
             }
+            Event::ConfigurationRead(fresh) => daemon.reload(fresh),
             Event::Asked(Request::Stop(stop, reply)) => {
                 tracing::info!(release = stop.release, "stopping on request");
                 daemon.settings.release_on_stop |= stop.release;
@@ -260,6 +268,8 @@ enum Event {
     Outcome(Report),
     /// The file cannot be followed any longer.
     SourceEnded(io::Result<()>),
+    /// The configuration has been read again, or cannot be.
+    ConfigurationRead(anyhow::Result<reload::Fresh>),
     /// A signal asks for the configuration to be read again.
     Reload(&'static str),
     /// A signal asks for an orderly stop.
@@ -282,9 +292,12 @@ impl From<Raised> for ledger::Event {
 struct Daemon {
     settings: Settings,
     source: reload::Source,
+    reading: Option<Reading>,
     policy: Policy,
     guard: Guard,
     sessions: Sessions,
+    /// Tells whoever looks who is protected besides.
+    surroundings: watch::Sender<surroundings::Settings>,
     ledger: Ledger,
     store: Store,
     enforcer: Box<dyn Enforcer>,
@@ -296,6 +309,8 @@ struct Daemon {
     counts: Counts,
     handled: Handled,
     journal: Journal,
+    /// How far it is behind the alert file.
+    load: Arc<Load>,
     /// How far the alerts were read, until the store is told.
     read_to: Option<Position>,
     /// How the followed file stands.
@@ -305,6 +320,7 @@ struct Daemon {
     /// Unbans that an enforcer did not perform, and why, while somebody wants to know.
     not_ended: Option<BTreeMap<Key, String>>,
     started: Moment,
+    steps: Steps,
 }
 
 impl Daemon {
@@ -324,10 +340,13 @@ impl Daemon {
             debounce: settings.debounce,
         };
         let clocks = clock::clocks();
+        let boot = clock::boot(clocks).reading(store.boot());
+        store.reckon(boot);
+        let stored = boot.clocks(clocks.moment);
         let mut unreadable = Ok(());
         let records = records.map_while(|record| {
             record
-                .map(|record| record.since_boot(clocks))
+                .map(|record| record.since_boot(stored))
                 .map_err(|error| unreadable = Err(error))
                 .ok()
         });
@@ -353,12 +372,16 @@ impl Daemon {
             counts: Counts::default(),
             handled: Handled::default(),
             journal: Journal::new(&settings),
+            load: Arc::default(),
             read_to: None,
             condition: watch::channel(Condition::default()).1,
             not_ended: None,
             settled_at: clocks.moment,
             started: clocks.moment,
+            steps: Steps::new(boot, clock::kernel_clock()),
             source,
+            reading: None,
+            surroundings: watch::Sender::new(settings.surroundings.clone()),
             settings,
         };
         Ok((daemon, reports))
@@ -387,6 +410,7 @@ impl Daemon {
         }
         self.perform(arrival.now());
         self.read_to = Some(batch.position.clone());
+        self.load.done(batch.cut.bytes());
     }
 
     fn read_line(&mut self, line: &[u8], arrival: &Arrival) {

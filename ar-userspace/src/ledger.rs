@@ -194,6 +194,18 @@ impl Ledger {
             })
     }
 
+    /// Offenders with a ban that is over at `now` and not released yet.
+    pub fn overdue(&self, now: Moment) -> impl Iterator<Item = Offender> {
+        let is_over = move |place| {
+            self.table[place]
+                .until()
+                .is_some_and(|until| until.is_over(now))
+        };
+        self.table
+            .by_offender()
+            .filter_map(move |(offender, mut keys)| keys.any(is_over).then_some(offender))
+    }
+
     /// What is remembered of one offender, by the names of executables. A ban may be over, yet not released.
     pub fn records_of(&self, offender: Offender) -> impl Iterator<Item = Record> {
         self.table

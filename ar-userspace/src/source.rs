@@ -6,11 +6,13 @@
 mod condition;
 pub mod file;
 mod lines;
+mod load;
 mod position;
 mod rotated;
 
 pub use condition::Condition;
 pub use lines::{Batch, Cut, Lines, MAX_LINE};
+pub use load::Load;
 pub use position::{FINGERPRINT, FINISHED_KEPT, FileId, Finished, Position};
 
 /// Batches that may wait between a source and the daemon. With batches of at most

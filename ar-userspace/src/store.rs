@@ -3,6 +3,7 @@
 //! One record per key, in wall time, in a database that is never left half written. Writing is a thread's
 //! work: the daemon hands changes over and goes on. Enforcement never waits for a disk.
 
+mod boot;
 mod encoding;
 mod file;
 #[cfg(test)]
@@ -26,7 +27,7 @@ use rustix::process::setpriority_process;
 
 use crate::ledger::{Change, Key, Record};
 use crate::source::Position;
-use crate::time::{Clocks, Wall};
+use crate::time::{Boot, Clocks, Wall};
 use file::StoreFile;
 
 /// A key's bytes to a record's bytes, both as `encoding` has them.
@@ -66,6 +67,7 @@ const CHUNK: usize = 4096;
 pub struct Store {
     shared: Arc<Shared>,
     writer: Option<JoinHandle<()>>,
+    boot: Option<Boot>,
 }
 
 #[derive(Debug, Default)]
@@ -80,6 +82,8 @@ struct Shared {
 #[derive(Debug, Default)]
 struct Waiting {
     batch: Batch,
+    /// The boot of the times in what is saved next, until it is.
+    boot: Option<Boot>,
     /// A transaction is under way.
     writing: bool,
     closing: bool,
@@ -106,6 +110,8 @@ struct Batch {
     changes: BTreeMap<Key, Option<Record<Wall>>>,
     positions: BTreeMap<PathBuf, Position>,
     handled: Vec<u64>,
+    /// In which boot the times of all records are, from this transaction on.
+    boot: Option<Boot>,
     /// When the first of it was handed over.
     since: Option<Wall>,
 }
@@ -123,12 +129,16 @@ pub struct Progress<'a> {
 
 impl Batch {
     fn is_empty(&self) -> bool {
-        self.changes.is_empty() && self.positions.is_empty() && self.handled.is_empty()
+        self.changes.is_empty()
+            && self.positions.is_empty()
+            && self.handled.is_empty()
+            && self.boot.is_none()
     }
 
     /// Adds what came later.
     fn append(&mut self, mut later: Self) {
         self.since = self.since.or(later.since);
+        self.boot = later.boot.or(self.boot);
         self.changes.append(&mut later.changes);
         self.positions.append(&mut later.positions);
         self.handled.append(&mut later.handled);
@@ -200,6 +210,7 @@ impl Store {
         let mut file = StoreFile::open(&path)?;
         let reading = || format!("cannot read the store `{}`", path.display());
         let held = read_progress(file.database()?).with_context(reading)?;
+        let boot = boot::read(file.database()?).with_context(reading)?;
         let shared = Arc::<Shared>::default();
         let (sender, receiver) = mpsc::channel();
         let writer = std::thread::Builder::new()
@@ -227,6 +238,7 @@ impl Store {
             Self {
                 shared,
                 writer: Some(writer),
+                boot,
             },
             held,
             Records {
@@ -234,6 +246,18 @@ impl Store {
                 chunk: Vec::new().into_iter(),
             },
         ))
+    }
+
+    /// The boot in which the records were written that it held when it was opened; `None` when that is not known.
+    #[must_use]
+    pub fn boot(&self) -> Option<Boot> {
+        self.boot
+    }
+
+    /// Has the store remember the boot by which the times of all its records are to be read. What is saved next has
+    /// to hold every record whose time is not so yet: both are written in one transaction.
+    pub fn reckon(&self, boot: Boot) {
+        self.shared.lock().boot = Some(boot);
     }
 
     /// Takes what the ledger learned, and how far the alerts are that led to it, to be written in
@@ -260,8 +284,10 @@ impl Store {
                 .insert(progress.file.to_owned(), progress.position);
             later.handled = progress.handled;
         }
+        let mut waiting = self.shared.lock();
+        later.boot = waiting.boot.take();
         if !later.is_empty() {
-            self.shared.lock().batch.append(later);
+            waiting.batch.append(later);
             self.shared.changed.notify_one();
         }
     }
@@ -427,6 +453,9 @@ fn commit(database: &Database, batch: &Batch) -> anyhow::Result<()> {
             let file = file.as_os_str().as_bytes();
             positions.insert(file, &*encoding::position_value(position)?)?;
         }
+    }
+    if let Some(boot) = batch.boot {
+        boot::write(transaction.open_table(ABOUT)?, boot)?;
     }
     if !batch.handled.is_empty() {
         add_handled(transaction.open_table(HANDLED)?, &batch.handled)?;

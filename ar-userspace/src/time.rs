@@ -122,6 +122,63 @@ impl Clocks {
     }
 }
 
+/// One boot of the machine, and when it was by the wall clock: what makes stored wall times moments again.
+///
+/// Within one boot the conversion stays the one that the times were stored with, wherever the wall clock has been
+/// set since: a step of it moves no end.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Boot {
+    /// The kernel's random number for it; 0 when that is not known, and then it is like no other.
+    pub id: u128,
+    /// The wall clock's time at the beginning of the boot-time clock.
+    pub at: Wall,
+}
+
+impl Boot {
+    /// From this on a change of a clock is one; less lies between two readings that belong together.
+    pub const STEP: Duration = Duration::from_millis(500);
+
+    /// The boot in which both clocks were read.
+    #[must_use]
+    pub fn of(id: u128, clocks: Clocks) -> Self {
+        let at = clocks.wall_at(Moment::default());
+        Self { id, at }
+    }
+
+    /// What converts: `now` on both clocks.
+    #[must_use]
+    pub fn clocks(self, now: Moment) -> Clocks {
+        let booted = Clocks {
+            moment: Moment::default(),
+            wall: self.at,
+        };
+        Clocks {
+            moment: now,
+            wall: booted.wall_at(now),
+        }
+    }
+
+    /// How to read what was stored: as it was written when that was in this boot, else by today's wall clock.
+    #[must_use]
+    pub fn reading(self, stored: Option<Self>) -> Self {
+        match stored {
+            Some(stored) if stored.id == self.id && self.id != 0 => stored,
+            _ => self,
+        }
+    }
+
+    /// By how many nanoseconds the wall clock was set forward, or back when below 0, since `earlier` was read;
+    /// `None` when it was not set.
+    #[must_use]
+    pub fn step_since(self, earlier: Self) -> Option<i64> {
+        let step = self
+            .at
+            .since_1970_ns
+            .saturating_sub(earlier.at.since_1970_ns);
+        (Duration::from_nanos(step.unsigned_abs()) >= Self::STEP).then_some(step)
+    }
+}
+
 /// The end of a ban, on the boot-time clock unless told otherwise. `Never` orders after every time.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Expiry<T = Moment> {
@@ -183,6 +240,12 @@ impl KernelClock {
     #[must_use]
     pub const fn now_nanos(self) -> u64 {
         self.now_ns
+    }
+
+    /// How long the machine has slept since boot.
+    #[must_use]
+    pub const fn slept(self) -> Duration {
+        Duration::from_nanos(self.behind_ns)
     }
 
     /// What the kernel's clock shows at `moment`, provided that there is no suspend until then; 0 for a
@@ -256,5 +319,89 @@ mod tests {
             Expiry::At(clocks.wall).map(|wall| clocks.moment_at(wall)),
             Expiry::At(clocks.moment)
         );
+    }
+
+    const DAY_NS: i64 = 86_400_000_000_000;
+
+    fn wall(days: i64) -> Wall {
+        Wall::from_nanos(1_700_000_000_000_000_000 + days * DAY_NS)
+    }
+
+    #[test]
+    fn in_one_boot_a_step_of_the_wall_clock_moves_no_stored_time() {
+        let moment = Moment::from_nanos(600_000_000_000);
+        let wall_now = |days| Clocks {
+            moment,
+            wall: wall(days),
+        };
+        let stored = Boot::of(1, wall_now(0));
+        let end = moment.after(Duration::from_secs(600));
+        let on_disk = stored.clocks(moment).wall_at(end);
+        for days in [-400, -3, -1, 0, 1, 3, 400] {
+            let today = Boot::of(1, wall_now(days));
+            let reading = today.reading(Some(stored));
+            assert_eq!(
+                reading.clocks(moment).moment_at(on_disk),
+                end,
+                "{days} days"
+            );
+            let step = (days != 0).then_some(days * DAY_NS);
+            assert_eq!(today.step_since(stored), step);
+        }
+    }
+
+    #[test]
+    fn after_a_reboot_the_wall_clock_is_all_there_is() {
+        let stored = Boot::of(
+            1,
+            Clocks {
+                moment: Moment::from_nanos(500),
+                wall: wall(0),
+            },
+        );
+        let today = Boot::of(
+            2,
+            Clocks {
+                moment: Moment::from_nanos(7),
+                wall: wall(1),
+            },
+        );
+        assert_eq!(today.reading(Some(stored)), today);
+        assert_eq!(today.reading(None), today);
+        assert_eq!(
+            today.clocks(Moment::from_nanos(7)).moment_at(wall(1)),
+            Moment::from_nanos(7)
+        );
+        // Two boots that nothing is known of are not the same one.
+        let unknown = Boot { id: 0, ..today };
+        let stored = Boot { id: 0, ..stored };
+        assert_eq!(unknown.reading(Some(stored)), unknown);
+    }
+
+    #[test]
+    fn readings_that_belong_together_are_no_step() {
+        let boot = |at| Boot {
+            id: 1,
+            at: Wall::from_nanos(at),
+        };
+        let limit = 500_000_000;
+        assert_eq!(boot(limit - 1).step_since(boot(0)), None);
+        assert_eq!(boot(0).step_since(boot(limit - 1)), None);
+        assert_eq!(boot(limit).step_since(boot(0)), Some(limit));
+        assert_eq!(boot(0).step_since(boot(limit)), Some(-limit));
+        assert_eq!(boot(i64::MAX).step_since(boot(i64::MIN)), Some(i64::MAX));
+    }
+
+    #[test]
+    fn the_kernels_clock_stands_still_while_the_machine_sleeps() {
+        let hour = Duration::from_secs(3600);
+        let now = Moment::from_nanos(1_000);
+        let before = KernelClock::new(now, 1_000);
+        let woken = KernelClock::new(now.after(hour), 1_000);
+        assert_eq!((before.slept(), woken.slept()), (Duration::ZERO, hour));
+        // An end in two hours is one hour away on either clock after an hour of sleep.
+        let end = now.after(2 * hour);
+        assert_eq!(woken.nanos(end), before.nanos(end.before(hour)));
+        assert_eq!(woken.moment(woken.nanos(end)), end);
     }
 }

@@ -1,11 +1,13 @@
 //! Behaviour tests.
 
+mod clocks;
 mod configuration;
 mod conformance;
 mod executables;
 mod faults;
 mod guard;
 mod leftovers;
+mod load;
 mod operate;
 mod outages;
 mod packets;

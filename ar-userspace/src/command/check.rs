@@ -1,9 +1,10 @@
 //! `arfw check`: reads a configuration and tells what is wrong with it. Touches nothing.
 
-use std::fs;
+use std::fs::{self, FileType};
+use std::os::unix::fs::FileTypeExt as _;
 use std::path::Path;
 
-use anyhow::Context as _;
+use anyhow::{Context as _, ensure};
 use serde::Serialize;
 
 use super::executables::Executables;
@@ -65,6 +66,35 @@ pub(super) fn ar_conf(file: &Path, executables: &Executables, json: bool) -> any
 pub(super) fn read(file: &Path, executables: &Executables) -> anyhow::Result<(String, Reading)> {
     let (text, reading) = read_text(file)?;
     Ok((text, executables.apply(reading)))
+}
+
+/// The same of a regular file only: whatever else may be waited for, as a FIFO is for its writer.
+pub(super) fn read_regular(
+    file: &Path,
+    executables: &Executables,
+) -> anyhow::Result<(String, Reading)> {
+    let kind = fs::metadata(file)
+        .with_context(|| format!("cannot read the configuration `{}`", file.display()))?
+        .file_type();
+    ensure!(
+        kind.is_file(),
+        "cannot read the configuration `{}`: expected a regular file, found {}",
+        file.display(),
+        named(kind)
+    );
+    read(file, executables)
+}
+
+fn named(kind: FileType) -> &'static str {
+    let kinds = [
+        (kind.is_dir(), "a directory"),
+        (kind.is_fifo(), "a FIFO"),
+        (kind.is_socket(), "a socket"),
+        (kind.is_char_device(), "a character device"),
+        (kind.is_block_device(), "a block device"),
+    ];
+    let found = kinds.into_iter().find(|(is_it, _)| *is_it);
+    found.map_or("something else", |(_, name)| name)
 }
 
 fn read_text(file: &Path) -> anyhow::Result<(String, Reading)> {

@@ -1,6 +1,7 @@
 //! `arfw run`: sets up logging and the runtime, reads the configuration, and hands over to the daemon.
 
 use std::io::{self, IsTerminal as _};
+use std::sync::Arc;
 
 use tracing_appender::non_blocking::{NonBlockingBuilder, WorkerGuard};
 use tracing_subscriber::EnvFilter;
@@ -16,7 +17,7 @@ use crate::ledger::Limits;
 use crate::surroundings;
 
 pub(super) fn run(arguments: &RunArguments) -> anyhow::Result<Exit> {
-    let (text, reading) = check::read(&arguments.config, &arguments.executables)?;
+    let (text, reading) = check::read_regular(&arguments.config, &arguments.executables)?;
     let name = arguments.config.display().to_string();
     output::error_text(&check::rendered(&reading, &name, &text));
     let Some(config) = reading.config else {
@@ -58,8 +59,8 @@ pub(super) fn run(arguments: &RunArguments) -> anyhow::Result<Exit> {
 fn source(arguments: &RunArguments) -> Source {
     let (file, executables) = (arguments.config.clone(), arguments.executables.clone());
     let name = file.display().to_string();
-    Box::new(move || {
-        let (text, reading) = check::read(&file, &executables)?;
+    Arc::new(move || {
+        let (text, reading) = check::read_regular(&file, &executables)?;
         Ok(Fresh {
             diagnostics: diagnostic::locate(&reading.diagnostics, &name, &text),
             text: diagnostic::render(&reading.diagnostics, &name, &text, false),

@@ -47,6 +47,15 @@ fn render(status: &view::Status) -> String {
             false => status.alerts.clone(),
         },
     );
+    line(
+        "",
+        format!(
+            "{} bytes behind; reading waited {} times for a full queue; {} counters forgotten for want of room",
+            output::count(status.load.behind_bytes),
+            output::count(status.load.queue_full),
+            output::count(status.load.forgotten),
+        ),
+    );
     let counts = &status.counts;
     line(
         "",
@@ -154,6 +163,11 @@ mod tests {
             responses: 3,
             alerts: "/var/ossec/logs/alerts/alerts.json".to_owned(),
             source: view::Source::default(),
+            load: view::Load {
+                behind_bytes: 5_300_000,
+                queue_full: 12,
+                forgotten: 3,
+            },
             counts: view::Counts {
                 lines: 1_234,
                 matched: 7,
@@ -192,6 +206,7 @@ mod tests {
 arfw        0.1.0, process 4711, up 1h 2m 5s
 config      /var/ossec/etc/ossec.conf, 3 responses
 alerts      /var/ossec/logs/alerts/alerts.json
+            5,300,000 bytes behind; reading waited 12 times for a full queue; 3 counters forgotten for want of room
             1,234 lines, 0 malformed, 0 too long, 7 matched, 0 refused, 0 repeated, 0 late, 0 for other hosts
 banned      2 IPv4 of 131,072, 1 IPv6 of 131,072
             3 bans, 0 moved, 0 ended; 0 over a limit, 0 failed; 0 executables run, 0 left out

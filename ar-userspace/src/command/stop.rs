@@ -68,14 +68,16 @@ fn forget_bans(directories: &Directories) -> anyhow::Result<()> {
         return Ok(());
     }
     let (store, held) = Store::open(&directories.state_dir)?;
-    let clocks = clock::clocks();
+    let now = clock::clocks();
+    let boot = clock::boot(now).reading(store.boot());
+    let (clocks, now) = (boot.clocks(now.moment), now.moment);
     let records = held
         .records
         .into_iter()
         .map(|record| record.since_boot(clocks));
-    let mut ledger = Ledger::restore(Settings::default(), records, clocks.moment);
+    let mut ledger = Ledger::restore(Settings::default(), records, now);
     ledger.track_changes();
-    ledger.apply(Event::Stop(OnStop::ReleaseAll), clocks.moment);
+    ledger.apply(Event::Stop(OnStop::ReleaseAll), now);
     store.save(ledger.drain_changes(), None, clocks);
     Ok(())
 }

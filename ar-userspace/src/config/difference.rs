@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use super::{Config, EntryKind, Location, Response, WhiteList};
 use crate::diagnostic::quote;
+use crate::offender::Offender;
 
 /// One difference.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -37,6 +38,8 @@ pub enum Subject {
     Order,
     /// An entry of the white list.
     WhiteList,
+    /// A manager, which is never banned (AR-OFF-5).
+    Manager,
 }
 
 /// What happened to it.
@@ -60,6 +63,7 @@ impl Subject {
             Self::Section => "section",
             Self::Order => "order",
             Self::WhiteList => "white_list",
+            Self::Manager => "manager",
         }
     }
 }
@@ -78,7 +82,7 @@ impl Kind {
 
 impl Config {
     /// What is otherwise in `new`: the switch first, then times, sections and white list, each in the order
-    /// of lines. Empty when both mean the same.
+    /// of lines, then managers. Empty when both mean the same.
     #[must_use]
     pub fn difference(&self, new: &Self) -> Vec<Change> {
         let mut changes = Vec::new();
@@ -100,6 +104,7 @@ impl Config {
         }
         sections(&self.responses, &new.responses, &mut changes);
         white_list(&self.white_list, &new.white_list, &mut changes);
+        managers(&self.managers, &new.managers, &mut changes);
         changes
     }
 }
@@ -119,6 +124,18 @@ impl Change {
     fn place(&self) -> (Option<usize>, bool) {
         (self.line.or(self.old_line), self.old_line.is_none())
     }
+}
+
+fn managers(old: &[Offender], new: &[Offender], changes: &mut Vec<Change>) {
+    let mut tell = |of: &[Offender], without: &[Offender], kind| {
+        let only = of.iter().filter(|manager| !without.contains(manager));
+        changes.extend(only.map(|manager| Change {
+            kind,
+            ..Change::of(Subject::Manager, format!("`{manager}`"))
+        }));
+    };
+    tell(old, new, Kind::Removed);
+    tell(new, old, Kind::Added);
 }
 
 /// What a section says, in the order in which it is told. `None` is what it does not say.

@@ -28,8 +28,8 @@ use tokio::time::{sleep, timeout};
 
 use super::problem::Problem;
 use super::{
-    Asker, BAN, BANS, FORGIVE, MAX_BODY, MAX_REASON, Order, RELOAD, Request, STATUS, STOP, UNBAN,
-    address, network, view,
+    Asker, BAN, BANS, FORGIVE, MAX_BODY, MAX_REASON, NotReloaded, Order, RELOAD, Request, STATUS,
+    STOP, UNBAN, address, network, view,
 };
 use crate::ledger::Whom;
 use crate::offender::Offender;
@@ -39,6 +39,9 @@ const CONNECTIONS: usize = 16;
 
 /// How long a connection lasts, whatever goes on in it.
 const CONNECTION_WITHIN: Duration = Duration::from_secs(60);
+
+/// How long a reload is waited for.
+const RELOAD_WITHIN: Duration = Duration::from_secs(10);
 
 /// How long to wait when no connection can be taken, for want of descriptors.
 const TAKE_AGAIN_AFTER: Duration = Duration::from_millis(100);
@@ -139,11 +142,18 @@ async fn reload(
     State(requests): State<mpsc::Sender<Request>>,
     Extension(asker): Extension<Asker>,
 ) -> Result<Response, Problem> {
-    let answer = answer(requests, |reply| Request::Reload(asker, reply)).await?;
-    match answer {
-        Ok(reload) => Ok(Json(reload).into_response()),
-        Err(why) => Err(Problem::new(StatusCode::INTERNAL_SERVER_ERROR, why)),
-    }
+    let answer = answer(requests, |reply| Request::Reload(asker, reply));
+    let Ok(answer) = timeout(RELOAD_WITHIN, answer).await else {
+        let why = "the configuration is still being read, as its file system does not answer; the one in force stays until \
+                   then, and the log tells what becomes of it";
+        return Err(Problem::new(StatusCode::GATEWAY_TIMEOUT, why));
+    };
+    let (status, why) = match answer? {
+        Ok(reload) => return Ok(Json(reload).into_response()),
+        Err(NotReloaded::UnderWay(why)) => (StatusCode::CONFLICT, why),
+        Err(NotReloaded::Failed(why)) => (StatusCode::INTERNAL_SERVER_ERROR, why),
+    };
+    Err(Problem::new(status, why))
 }
 
 async fn ban(

@@ -263,6 +263,9 @@ pub struct Status {
     /// How that file stands.
     #[serde(default)]
     pub source: Source,
+    /// How far the daemon is behind that file.
+    #[serde(default)]
+    pub load: Load,
     /// What became of the alerts since the start.
     pub counts: Counts,
     /// Addresses that are banned.
@@ -287,6 +290,18 @@ pub struct Source {
     pub missing: bool,
     /// Rotated files since the start whose alerts are lost, because they were compressed before they were read.
     pub compressed: u64,
+}
+
+/// How far the daemon is behind the alert file.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct Load {
+    /// Bytes that are unread, or read and not decided yet. A file that takes the place of this one is counted once the
+    /// follower has come to it.
+    pub behind_bytes: u64,
+    /// How often reading had to wait for decisions since the start, because the queue between them was full.
+    pub queue_full: u64,
+    /// Counters of offences that were forgotten since the start to make room for others.
+    pub forgotten: u64,
 }
 
 /// How the store stands.

@@ -67,6 +67,24 @@ impl Daemon {
         }
     }
 
+    /// Protects the managers that the configuration names from now on, and has the rest looked up with them: those
+    /// that it names no more are protected until then.
+    pub(super) fn protect_managers(&mut self) {
+        let managers = self.settings.config.managers.iter().copied().collect();
+        if managers == self.settings.surroundings.managers {
+            return;
+        }
+        self.settings.surroundings.managers = managers;
+        let mut guard = self.guard.clone();
+        for manager in &self.settings.surroundings.managers {
+            guard.protect(*manager, Reason::Manager);
+        }
+        self.replace_guard(guard);
+        self.perform(clock::now());
+        self.surroundings
+            .send_replace(self.settings.surroundings.clone());
+    }
+
     fn with_sessions(&mut self, found: Found) -> Guard {
         let Found {
             mut guard,

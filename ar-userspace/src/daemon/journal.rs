@@ -2,6 +2,7 @@
 //!
 //! Text of an alert is escaped by whoever made it displayable; nothing here prints it raw.
 
+mod clocks;
 mod orders;
 
 use std::time::Duration;
@@ -381,12 +382,16 @@ fn what(action: Action) -> &'static str {
 /// How long from here on, to the second; a ban was given its length a moment ago, hence the rounding.
 fn length(until: Expiry, now: Moment) -> String {
     match until.left(now) {
-        Some(left) => {
-            let seconds = (left + Duration::from_millis(500)).as_secs();
-            humantime::format_duration(Duration::from_secs(seconds)).to_string()
-        }
+        Some(left) => rounded(left).to_string(),
         None => "ever".to_owned(),
     }
+}
+
+fn rounded(duration: Duration) -> humantime::FormattedDuration {
+    let seconds = duration
+        .saturating_add(Duration::from_millis(500))
+        .as_secs();
+    humantime::format_duration(Duration::from_secs(seconds))
 }
 
 fn offence(rung: Option<Rung>) -> u32 {

@@ -22,7 +22,7 @@ impl Daemon {
             Request::Bans(reply) => reply_with(reply, self.bans()),
             Request::Reload(asker, reply) => {
                 self.journal.asked("reload", asker);
-                reply_with(reply, Ok(self.reload()));
+                self.begin_reload(Some(reply));
             }
             Request::Ban(asker, order, reply) => {
                 self.journal.asked("ban", asker);

@@ -63,13 +63,16 @@ impl Daemon {
         let clocks = clock::clocks();
         self.settled_at = clocks.moment;
         self.journal.flush(clocks.moment);
+        self.look_at_sleep();
+        let anew = self.look_at_wall_clock(clocks);
         let progress = self.read_to.take().map(|position| Progress {
             file: &self.settings.alerts,
             position,
             handled: self.handled.take_new(),
         });
+        let changes = self.ledger.drain_changes().chain(anew);
         self.store
-            .save(self.ledger.drain_changes(), progress, clocks);
+            .save(changes, progress, self.steps.boot.clocks(clocks.moment));
     }
 
     pub(super) fn count(&mut self, effect: &Effect) {

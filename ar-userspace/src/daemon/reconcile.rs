@@ -1,5 +1,6 @@
 //! The start: ledger and enforcer agree before anything new is read.
 
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 use super::Daemon;
@@ -24,6 +25,8 @@ impl Daemon {
             .map(|ban| (ban.offender, ban.standing))
             .collect();
         found.sort_unstable_by_key(|&(offender, _)| offender);
+        // In the kernel a ban outlasts its end by the time that the machine slept. It is released, not adopted.
+        let overdue: BTreeSet<Offender> = self.ledger.overdue(now).collect();
         while self
             .ledger
             .next_deadline()
@@ -50,6 +53,7 @@ impl Daemon {
             }
         }
         unknown.extend(rest);
+        unknown.retain(|(offender, _)| !overdue.contains(offender));
         drift.corrected = differing.len();
         for failure in self.enforcer.hold(&differing, clock::kernel_clock()) {
             self.counts.failed += 1;

@@ -1,15 +1,19 @@
 //! Another configuration for a daemon that runs (AR-CFG-18), and what it lets go (AR-IMP-7).
 //!
-//! It is swapped between two events, whole or not at all. Bans, counters and positions stay; only a ban
+//! It is read by a thread of its own, so that a file system that hangs holds up no ban, and swapped between two events,
+//! whole or not at all. Bans, counters and positions stay; only a ban
 //! whose address is on the white list ends.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use anyhow::Context as _;
+use tokio::sync::oneshot;
+
 use super::Daemon;
 use crate::clock;
 use crate::config::{Change, Config};
-use crate::control::view;
+use crate::control::{NotReloaded, view};
 use crate::diagnostic::Located;
 use crate::ledger;
 use crate::offender::Offender;
@@ -19,7 +23,33 @@ use crate::time::Moment;
 /// Reads the configuration once more, from where it was read at the start and in the same way.
 ///
 /// It fails when there is nothing to read; mistakes in what was read are in [`Fresh`].
-pub type Source = Box<dyn FnMut() -> anyhow::Result<Fresh>>;
+pub type Source = Arc<dyn Fn() -> anyhow::Result<Fresh> + Send + Sync>;
+
+/// Who asked for a reload waits here for what became of it.
+pub(super) type Reply = oneshot::Sender<Result<view::Reload, NotReloaded>>;
+
+/// A configuration that is being read.
+#[derive(Debug)]
+pub(super) struct Reading {
+    since: Moment,
+    /// `None` when a signal asked.
+    reply: Option<Reply>,
+    fresh: oneshot::Receiver<anyhow::Result<Fresh>>,
+}
+
+impl Reading {
+    /// Waits until it has been read; for ever when none is being read. Safe to drop and call again.
+    pub(super) async fn end(reading: &mut Option<Self>) -> anyhow::Result<Fresh> {
+        match reading {
+            Some(reading) => {
+                let read = (&mut reading.fresh).await;
+                read.context("the thread that read the configuration broke down")
+                    .flatten()
+            }
+            None => std::future::pending().await,
+        }
+    }
+}
 
 /// A configuration that was read.
 #[derive(Clone, Debug)]
@@ -35,12 +65,59 @@ pub struct Fresh {
 }
 
 impl Daemon {
-    /// Reads the configuration again, and puts it in force when it has no mistake.
-    pub(super) fn reload(&mut self) -> Result<view::Reload, String> {
-        let fresh = (self.source)().map_err(|error| {
+    /// Has the configuration read again; [`Daemon::reload`] goes on when it has been. One at a time.
+    pub(super) fn begin_reload(&mut self, reply: Option<Reply>) {
+        let begun = match &self.reading {
+            None => self.begin_reading(),
+            Some(reading) => {
+                let seconds = clock::now().since(reading.since).as_secs();
+                Err(NotReloaded::UnderWay(format!(
+                    "another reload has been reading `{}` for {seconds} s; ask again when it has ended",
+                    self.settings.config_path.display()
+                )))
+            }
+        };
+        match (begun, reply) {
+            (Ok(reading), reply) => self.reading = Some(Reading { reply, ..reading }),
+            (Err(why), reply) => {
+                self.journal.not_reloaded(why.text());
+                if let Some(reply) = reply {
+                    // Whoever asked may be gone by now.
+                    let _ = reply.send(Err(why));
+                }
+            }
+        }
+    }
+
+    fn begin_reading(&self) -> Result<Reading, NotReloaded> {
+        let (sender, fresh) = oneshot::channel();
+        let source = Arc::clone(&self.source);
+        // Nobody waits for its end: a stop must not hang with the file system.
+        let thread = std::thread::Builder::new().name("config".to_owned());
+        let begun = thread.spawn(move || drop(sender.send(source())));
+        begun.map_err(|error| NotReloaded::Failed(format!("cannot start a thread: {error}")))?;
+        Ok(Reading {
+            since: clock::now(),
+            reply: None,
+            fresh,
+        })
+    }
+
+    /// Puts in force what has been read, when it has no mistake, and answers.
+    pub(super) fn reload(&mut self, read: anyhow::Result<Fresh>) {
+        let reloaded = self.reload_read(read);
+        let reading = self.reading.take();
+        if let Some(reply) = reading.and_then(|reading| reading.reply) {
+            // Whoever asked may be gone by now.
+            let _ = reply.send(reloaded);
+        }
+    }
+
+    fn reload_read(&mut self, read: anyhow::Result<Fresh>) -> Result<view::Reload, NotReloaded> {
+        let fresh = read.map_err(|error| {
             let why = format!("{error:#}; the configuration in force stays");
             self.journal.not_reloaded(&why);
-            why
+            NotReloaded::Failed(why)
         })?;
         let Fresh {
             config,
@@ -82,6 +159,7 @@ impl Daemon {
             ..self.ledger.settings().clone()
         };
         self.settings.config = config;
+        self.protect_managers();
         self.allow_protected();
         self.ledger
             .apply(ledger::Event::Settings(ledger_settings), now);

@@ -94,6 +94,11 @@ impl Daemon {
             responses: self.settings.config.responses.len(),
             alerts: self.settings.alerts.display().to_string(),
             source: self.source_view(),
+            load: view::Load {
+                behind_bytes: self.load.behind_bytes(),
+                queue_full: self.load.queue_full(),
+                forgotten: self.ledger.evicted(),
+            },
             counts: self.counts.clone(),
             active: view::Active {
                 v4: self.ledger.bans_v4(),

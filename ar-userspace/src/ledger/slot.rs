@@ -167,7 +167,10 @@ impl Slot {
         self.hold = Hold::Free;
         self.end = past(record.free_since);
         if let Some(ban) = record.ban {
-            self.ban(ban.since.min(now), ban.until, ban.enforcement);
+            // It began in the future where the wall clock was set back before a reboot; its length is what is known.
+            let length = |end: Moment| now.after(end.since(ban.since));
+            let until = ban.until.map(|end| end.min(length(end)));
+            self.ban(ban.since.min(now), until, ban.enforcement);
             let cause = Cause {
                 response: ban.response,
                 rule_id: ban.rule_id,

@@ -9,6 +9,7 @@
 //! Not noticed at once: that a directory above the file's own was renamed or mounted over, and writes on another
 //! host to a network file system. A look every few seconds makes up for it.
 
+mod hand_over;
 mod open;
 mod start;
 #[cfg(test)]
@@ -20,10 +21,12 @@ use std::collections::{BTreeSet, VecDeque};
 use std::fs::File;
 use std::io;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::sync::{mpsc, watch as state};
 
+use super::Load;
 use super::condition::Condition;
 use super::lines::{Batch, Cut, Lines};
 use super::position::{As, FileId, Finished, Position};
@@ -69,6 +72,7 @@ pub struct Follower {
     /// That nothing is there under the name of the file was told.
     told_missing: bool,
     chunk: Box<[u8]>,
+    load: Arc<Load>,
 }
 
 impl Follower {
@@ -95,6 +99,7 @@ impl Follower {
             condition: state::Sender::default(),
             told_missing: false,
             chunk: vec![0; CHUNK].into_boxed_slice(),
+            load: Arc::default(),
         };
         follower.watch.watch_names(path);
         let start = match follower.settle() {
@@ -112,6 +117,11 @@ impl Follower {
         Ok((follower, start))
     }
 
+    /// How far the daemon is behind, kept as long as the file is followed.
+    #[must_use]
+    pub fn load(&self) -> Arc<Load> {
+        Arc::clone(&self.load)
+    }
     /// Where the next line to be read begins; `None` when that cannot be found out for the present. Before
     /// anything of a file that is not there yet, it is of no file: whatever appears is then new.
     #[must_use]
@@ -144,12 +154,15 @@ impl Follower {
         loop {
             match self.read() {
                 Ok(Some(batch)) => {
-                    if batches.send(batch).await.is_err() {
+                    if self.hand_over(batch, &batches).await.is_err() {
                         return Ok(());
                     }
                     continue;
                 }
-                Ok(None) => self.backlog = !self.settled,
+                Ok(None) => {
+                    self.backlog = !self.settled;
+                    self.note_unread();
+                }
                 Err(error) => self.trouble(&error),
             }
             if self.watch.is_blind() && self.watch.look_again(&self.path, self.open.as_ref()) {

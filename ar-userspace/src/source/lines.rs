@@ -34,6 +34,12 @@ impl Cut {
             .map(|line| line.strip_suffix(b"\n").unwrap_or(line))
     }
 
+    /// Bytes of the lines and their ends.
+    #[must_use]
+    pub fn bytes(&self) -> u64 {
+        self.bytes.len() as u64
+    }
+
     pub(super) fn is_empty(&self) -> bool {
         self.bytes.is_empty() && self.skipped_long == 0
     }

@@ -148,6 +148,7 @@ fn run() -> Run {
             changes: changed.collect(),
             positions: BTreeMap::from([("alerts.json".into(), position)]),
             handled: (number * 100..number * 100 + 20).collect(),
+            boot: None,
             since: None,
         };
         commit(&database, &batch).unwrap();

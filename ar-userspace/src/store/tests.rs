@@ -349,3 +349,40 @@ fn what_was_waited_for_is_on_the_disk() {
         assert_eq!(reopened(copy.path()), [wanted]);
     }
 }
+
+#[test]
+fn the_boot_of_the_times_is_kept_until_another_takes_its_place() {
+    let directory = tempfile::tempdir().unwrap();
+    let (store, _) = Store::open(directory.path()).unwrap();
+    assert_eq!(store.boot(), None);
+    drop(store);
+    let before_1970 = Boot {
+        id: u128::MAX - 7,
+        at: Wall::from_nanos(-5),
+    };
+    let later = Boot {
+        id: 1,
+        at: CLOCKS.wall,
+    };
+    for boot in [before_1970, later] {
+        let (store, _) = Store::open(directory.path()).unwrap();
+        store.reckon(boot);
+        store.save([change(&record("203.0.113.5", 1, None))], None, CLOCKS);
+        drop(store);
+        let (store, held) = Store::open(directory.path()).unwrap();
+        assert_eq!((store.boot(), held.records.len()), (Some(boot), 1));
+        // What is saved without another word leaves it.
+        store.save([change(&record("203.0.113.6", 1, None))], None, CLOCKS);
+        drop(store);
+        let (store, _) = Store::open(directory.path()).unwrap();
+        assert_eq!(store.boot(), Some(boot));
+        store.save(
+            [Change {
+                key: record("203.0.113.6", 1, None).key,
+                record: None,
+            }],
+            None,
+            CLOCKS,
+        );
+    }
+}

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use rustix::fs::inotify::{self, CreateFlags, WatchFlags};
 use tokio::net::unix::pipe;
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, watch};
 use tokio::time::{sleep, timeout};
 
 use super::netlink::Notices;
@@ -30,25 +30,26 @@ const REST: u32 = 10;
 
 /// Watches what the guard is made of.
 pub struct Watch {
-    settings: Settings,
+    settings: watch::Receiver<Settings>,
     notices: Option<Notices>,
     files: Option<pipe::Receiver>,
 }
 
 impl Watch {
-    /// Watches, and then looks for the first time: no change is missed. Must be called within a runtime.
+    /// Watches, also whether the settings change, and then looks for the first time: no change is missed. Must be called within a runtime.
     ///
     /// # Errors
     ///
     /// When what must be protected cannot be told. That changes cannot be heard of is only logged.
-    pub fn start(settings: Settings) -> anyhow::Result<(Self, Found)> {
+    pub fn start(settings: watch::Receiver<Settings>) -> anyhow::Result<(Self, Found)> {
         let mut watch = Self {
             files: told(watch_files(), "cannot watch `resolv.conf`"),
             notices: None,
             settings,
         };
         watch.subscribe();
-        let found = Found::now(&watch.settings)?;
+        let settings = watch.settings.borrow_and_update().clone();
+        let found = Found::now(&settings)?;
         Ok((watch, found))
     }
 
@@ -65,7 +66,7 @@ impl Watch {
             }
             sleep(DEBOUNCE).await;
             self.skip();
-            let settings = self.settings.clone();
+            let settings = self.settings.borrow_and_update().clone();
             let begun = clock::now();
             let looked = tokio::task::spawn_blocking(move || Found::now(&settings)).await;
             match looked.map_err(anyhow::Error::from).flatten() {
@@ -97,6 +98,7 @@ impl Watch {
             tokio::select! {
                 heard = heard(&mut self.notices) => Some(heard),
                 written = written(self.files.as_ref()) => written.err().map(Err),
+                Ok(()) = self.settings.changed() => None,
             }
         };
         match timeout(every, change).await {

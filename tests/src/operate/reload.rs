@@ -9,7 +9,7 @@ use super::{CONF, Scene, V4, V6};
 
 impl Scene {
     /// Writes the configuration with one part replaced.
-    fn edit(&self, from: &str, to: &str) -> Result<()> {
+    pub(super) fn edit(&self, from: &str, to: &str) -> Result<()> {
         let old = fs::read_to_string(self.home.config())?;
         ensure!(old.contains(from), "`{from}` is not there:\n{old}");
         Ok(fs::write(self.home.config(), old.replacen(from, to, 1))?)

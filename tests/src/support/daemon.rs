@@ -19,6 +19,9 @@ use xtask::netns::{INTERFACE, Link};
 /// How long anything may take before a test gives up.
 pub const PATIENCE: Duration = Duration::from_secs(20);
 
+/// Room for bans in the maps of most tests, of each family.
+const MAX_BANS: &str = "16384";
+
 /// The binary under test.
 ///
 /// # Panics
@@ -182,7 +185,7 @@ impl Home {
     ///
     /// When it ends before it is ready; what it said is told.
     pub fn start_by(&self, link: &Link, by: &[&OsStr], arguments: &[&str]) -> Result<Daemon> {
-        let mut daemon = self.run_command(&self.alerts(), INTERFACE);
+        let mut daemon = self.run_command(&self.alerts(), INTERFACE, MAX_BANS);
         daemon.args(arguments);
         let mut command = match by {
             [] => daemon,
@@ -203,12 +206,22 @@ impl Home {
     ///
     /// When it cannot be started.
     pub fn kill_start(&self, link: &Link, after: Duration) -> Result<()> {
-        let mut command = self.run_command(&self.alerts(), INTERFACE);
+        let mut command = self.run_command(&self.alerts(), INTERFACE, MAX_BANS);
         let mut child = link.host.spawn(command.stderr(Stdio::null()))?;
         std::thread::sleep(after);
         child.kill()?;
         child.wait()?;
         Ok(())
+    }
+
+    /// The same with room for so many bans of each family.
+    ///
+    /// # Errors
+    ///
+    /// When it ends before it is ready; what it said is told.
+    pub fn start_with_room(&self, link: &Link, max_bans: &str) -> Result<Daemon> {
+        let mut daemon = self.run_command(&self.alerts(), INTERFACE, max_bans);
+        Daemon::start(link.host.spawn(&mut daemon)?)
     }
 
     /// Runs a daemon that does not get as far as being ready, and gives how it ended.
@@ -217,17 +230,17 @@ impl Home {
     ///
     /// When it cannot be started.
     pub fn fail_to_start(&self, link: &Link, alerts: &Path, interface: &str) -> Result<Output> {
-        let mut command = self.run_command(alerts, interface);
+        let mut command = self.run_command(alerts, interface, MAX_BANS);
         Ok(link.host.spawn(&mut command)?.wait_with_output()?)
     }
 
-    fn run_command(&self, alerts: &Path, interface: &str) -> Command {
+    fn run_command(&self, alerts: &Path, interface: &str, max_bans: &str) -> Command {
         let mut command = self.command(&["run"]);
         command
             .args(["--config".as_ref(), self.config().as_path()])
             .args(["--alerts".as_ref(), alerts])
             .args(["--interface", interface])
-            .args(["--max-bans", "16384"])
+            .args(["--max-bans", max_bans])
             .stdin(Stdio::null())
             .stderr(Stdio::piped());
         command

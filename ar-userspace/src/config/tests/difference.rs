@@ -142,3 +142,14 @@ fn the_switch_and_the_ladder_are_told_first() {
         &["repeated_offenders changed - - none, was 30,60"],
     );
 }
+
+#[test]
+fn managers_come_and_go() {
+    let client = |address: &str| {
+        let client =
+            format!("<client><server><address>{address}</address></server></client><global>");
+        move |old: &str| old.replacen("<global>", &client, 1)
+    };
+    check(client("198.18.4.4"), &["manager added - - `198.18.4.4`"]);
+    check(client("manager.example"), &[]);
+}

@@ -81,6 +81,12 @@ impl Open {
         Ok(count)
     }
 
+    /// Bytes that have not been read yet.
+    pub(super) fn unread(&self) -> io::Result<u64> {
+        let length = self.file.metadata()?.len();
+        Ok(length.saturating_sub(self.offset))
+    }
+
     /// Notes that everything before `offset` is handed on.
     pub(super) fn hand_on(&mut self, offset: u64) -> io::Result<()> {
         self.read_to = Position {
