@@ -276,6 +276,8 @@ struct Daemon {
     /// Unbans that an enforcer did not perform, and why, while somebody wants to know.
     not_ended: Option<BTreeMap<Key, String>>,
     started: Moment,
+    /// When the configuration in force was put there.
+    configured: Moment,
 }
 
 impl Daemon {
@@ -321,6 +323,7 @@ impl Daemon {
             not_ended: None,
             settled_at: clocks.moment,
             started: clocks.moment,
+            configured: clocks.moment,
             source,
             settings,
         };

@@ -5,6 +5,7 @@
 
 mod encoding;
 mod file;
+pub mod history;
 #[cfg(test)]
 mod power_cut;
 #[cfg(test)]
@@ -24,10 +25,11 @@ use anyhow::Context as _;
 use redb::{Database, ReadableDatabase as _, ReadableTable as _, Table, TableDefinition};
 use rustix::process::setpriority_process;
 
-use crate::ledger::{Change, Key, Record};
+use crate::ledger::{Change, History, Key, Past, Record};
 use crate::source::Position;
 use crate::time::{Clocks, Wall};
 use file::StoreFile;
+use history::Reader;
 
 /// A key's bytes to a record's bytes, both as `encoding` has them.
 const RECORDS: TableDefinition<'_, &[u8], &[u8]> = TableDefinition::new("records");
@@ -47,7 +49,10 @@ pub const HANDLED_KEPT: usize = 131_072;
 const ABOUT: TableDefinition<'_, &str, u64> = TableDefinition::new("about");
 
 /// Version of the tables and of `encoding`.
-const VERSION: u64 = 1;
+const VERSION: u64 = 2;
+
+/// The oldest version that can be read: without the table of the history, otherwise the same.
+const OLDEST: u64 = 1;
 
 /// Niceness of the writing thread, relative to nobody: 0 is usual, 19 the most patient.
 const NICE: i32 = 5;
@@ -71,9 +76,11 @@ struct Shared {
     changed: Condvar,
     /// The writer is done with a transaction.
     written: Condvar,
+    reader: Reader,
 }
 
-/// What is not written yet: bounded by the keys that the ledger remembers.
+/// What is not written yet: bounded by the keys that the ledger remembers, and by [`HANDLED_KEPT`] and
+/// [`History::MOST`].
 #[derive(Debug, Default)]
 struct Waiting {
     batch: Batch,
@@ -103,6 +110,7 @@ struct Batch {
     changes: BTreeMap<Key, Option<Record<Wall>>>,
     positions: BTreeMap<PathBuf, Position>,
     handled: Vec<u64>,
+    history: History<Wall>,
     /// When the first of it was handed over.
     since: Option<Wall>,
 }
@@ -120,7 +128,10 @@ pub struct Progress<'a> {
 
 impl Batch {
     fn is_empty(&self) -> bool {
-        self.changes.is_empty() && self.positions.is_empty() && self.handled.is_empty()
+        self.changes.is_empty()
+            && self.positions.is_empty()
+            && self.handled.is_empty()
+            && self.history.is_empty()
     }
 
     /// Adds what came later.
@@ -129,6 +140,7 @@ impl Batch {
         self.changes.append(&mut later.changes);
         self.positions.append(&mut later.positions);
         self.handled.append(&mut later.handled);
+        self.history.append(later.history);
         // While the disk is full they gather; more than are kept would not be read again.
         let too_many = self.handled.len().saturating_sub(HANDLED_KEPT);
         self.handled.drain(..too_many);
@@ -144,6 +156,10 @@ pub struct Held {
     pub positions: BTreeMap<PathBuf, Position>,
     /// Hashes of the identifiers of alerts that were handled last, oldest first.
     pub handled: Vec<u64>,
+    /// Bans that are over, oldest first: only for an export, a daemon needs none of them.
+    pub history: Vec<Past<Wall>>,
+    /// Bans that ended before those.
+    pub forgotten: u64,
 }
 
 impl Store {
@@ -159,9 +175,10 @@ impl Store {
         })?;
         let path = state_dir.join(file::NAME);
         let mut file = StoreFile::open(&path)?;
+        let shared = Arc::<Shared>::default();
+        shared.reader.set(file.database()?);
         let held = read(file.database()?)
             .with_context(|| format!("cannot read the store `{}`", path.display()))?;
-        let shared = Arc::<Shared>::default();
         let writer = std::thread::Builder::new()
             .name("store".to_owned())
             .spawn({
@@ -182,13 +199,14 @@ impl Store {
         ))
     }
 
-    /// Takes what the ledger learned, and how far the alerts are that led to it, to be written in
+    /// Takes what the ledger learned, which bans ended by it, and how far the alerts are that led to it, to be written in
     /// one transaction. What comes later replaces what still waits.
     ///
     /// What has been handed over is on the disk after one or two fsyncs, a few milliseconds on most.
     pub fn save(
         &self,
         changes: impl IntoIterator<Item = Change>,
+        history: History,
         progress: Option<Progress<'_>>,
         clocks: Clocks,
     ) {
@@ -197,6 +215,7 @@ impl Store {
             .map(|Change { key, record }| (key, record.map(|record| record.on_the_wall(clocks))));
         let mut later = Batch {
             changes: changes.collect(),
+            history: history.on_the_wall(clocks),
             since: Some(clocks.wall),
             ..Batch::default()
         };
@@ -210,6 +229,12 @@ impl Store {
             self.shared.lock().batch.append(later);
             self.shared.changed.notify_one();
         }
+    }
+
+    /// What reads the history of what has been written.
+    #[must_use]
+    pub fn reader(&self) -> Reader {
+        self.shared.reader.clone()
     }
 
     /// Why nothing can be written at the moment; `None` when all is well.
@@ -264,9 +289,10 @@ impl Shared {
             let closing = waiting.closing;
             waiting.writing = true;
             drop(waiting);
-            let written = file
-                .database()
-                .and_then(|database| commit(database, &batch));
+            let written = file.database().and_then(|database| {
+                self.reader.set(database);
+                commit(database, &batch)
+            });
             match written {
                 Ok(()) => {
                     if self.lock().trouble.take().is_some() {
@@ -362,6 +388,7 @@ fn commit(database: &Database, batch: &Batch) -> anyhow::Result<()> {
     if !batch.handled.is_empty() {
         add_handled(transaction.open_table(HANDLED)?, &batch.handled)?;
     }
+    history::add(&transaction, &batch.history)?;
     Ok(transaction.commit()?)
 }
 

@@ -76,6 +76,7 @@ fn forget_bans(directories: &Directories) -> anyhow::Result<()> {
     let mut ledger = Ledger::restore(Settings::default(), records, clocks.moment);
     ledger.track_changes();
     ledger.apply(Event::Stop(OnStop::ReleaseAll), clocks.moment);
-    store.save(ledger.drain_changes(), None, clocks);
+    let history = ledger.drain_history();
+    store.save(ledger.drain_changes(), history, None, clocks);
     Ok(())
 }

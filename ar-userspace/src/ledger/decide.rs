@@ -7,8 +7,8 @@ use std::time::Duration;
 
 use super::slot::{Cause, Place, Slot};
 use super::{
-    Action, Adoption, AlertId, Effect, End, HandBan, Key, Ledger, Limit, OnStop, Ruling, Rung, Settings,
-    Whom,
+    Action, Adoption, AlertId, Effect, End, HandBan, Key, Ledger, Limit, OnStop, Ruling, Rung,
+    Settings, Whom,
 };
 use crate::config::Enforcement;
 use crate::offender::Offender;

@@ -67,6 +67,15 @@ impl<T> History<T> {
     /// Entries that are kept at most.
     pub const MOST: usize = 100_000;
 
+    /// None yet, after so many that went.
+    #[must_use]
+    pub fn after(forgotten: u64) -> Self {
+        Self {
+            forgotten,
+            ..Self::default()
+        }
+    }
+
     /// Adds one that came later. The oldest goes when there are too many.
     pub fn push(&mut self, past: Past<T>) {
         if self.entries.len() >= Self::MOST {

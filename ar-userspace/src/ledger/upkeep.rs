@@ -4,9 +4,7 @@
 //! effects and the count of standing offenders cannot disagree. Which event changes what is `decide`'s.
 
 use super::slot::{Place, Slot};
-use super::{
-    Action, Effect, End, Key, Ledger, Limit, Past, PerFamily, Record, Standing,
-};
+use super::{Action, Effect, End, Key, Ledger, Limit, Past, PerFamily, Record, Standing};
 use crate::config::{Enforcement, Executable};
 use crate::offender::Offender;
 use crate::time::{Expiry, Moment};

@@ -3,7 +3,7 @@
 use super::super::Store;
 use super::*;
 use crate::config::{Enforcement, Executable};
-use crate::ledger::{AlertId, Ban, ByHand, Key, Record};
+use crate::ledger::{AlertId, Ban, ByHand, End, Key, Past, Record};
 use crate::offender::Offender;
 use crate::source::{FileId, Position};
 use crate::time::{Expiry, Wall};
@@ -36,6 +36,18 @@ fn record(address: &str, ban: Option<(Expiry<Wall>, Enforcement)>) -> Record<Wal
     }
 }
 
+fn past(address: &str, end: End) -> Past<Wall> {
+    let until = (Expiry::Never, Enforcement::Kernel);
+    let Record { key, ban, .. } = record(address, Some(until));
+    Past {
+        key,
+        ban: ban.unwrap(),
+        at: Wall::from_nanos(1_700_000_600_000_000_001),
+        end,
+        line: (end == End::Time).then_some(12),
+    }
+}
+
 fn held() -> Held {
     let end = Expiry::At(Wall::from_nanos(i64::MAX));
     let position = Position {
@@ -47,6 +59,10 @@ fn held() -> Held {
         before: b"\xffend\n".to_vec(),
         repeats_until: 20,
     };
+    let by_hand = End::Hand {
+        uid: 1000,
+        pid: None,
+    };
     let odd = PathBuf::from(OsStr::from_bytes(b"/100%25/\xfe.json"));
     Held {
         records: vec![
@@ -55,6 +71,12 @@ fn held() -> Held {
             record("2001:db8::1", Some((Expiry::Never, Enforcement::Program))),
         ],
         positions: [(odd, position.clone()), ("a.json".into(), position)].into(),
+        history: [
+            past("198.51.100.7", End::Time),
+            past("2001:db8::/32", by_hand),
+        ]
+        .into(),
+        forgotten: 12,
         handled: (0..3000).map(|id| id * 0x1234_5678_9abc).collect(),
     }
 }
@@ -69,6 +91,8 @@ fn assert_same(one: &Held, other: &Held) {
     assert_eq!(one.records, other.records);
     assert_eq!(one.positions, other.positions);
     assert_eq!(one.handled, other.handled);
+    assert_eq!(one.history, other.history);
+    assert_eq!(one.forgotten, other.forgotten);
 }
 
 #[test]
@@ -82,7 +106,11 @@ fn an_imported_store_holds_what_was_exported() {
         &parse(exported(&held).as_bytes()).unwrap(),
     )
     .unwrap();
-    let (store, opened) = Store::open(directory.path()).unwrap();
+    let (store, mut opened) = Store::open(directory.path()).unwrap();
+    // A daemon has no use for it.
+    assert!(opened.history.is_empty());
+    opened.history.clone_from(&held.history);
+    opened.forgotten = held.forgotten;
     assert_same(&opened, &held);
     let error = read(directory.path()).unwrap_err().to_string();
     assert!(error.contains("is in use: stop the daemon"), "{error}");
