@@ -7,6 +7,7 @@ mod arrival;
 mod by_hand;
 mod guarding;
 mod handled;
+mod history;
 pub mod instance;
 mod journal;
 mod orders;

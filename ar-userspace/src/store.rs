@@ -17,7 +17,7 @@ use std::ffi::OsStr;
 use std::fs;
 use std::os::unix::ffi::OsStrExt as _;
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, Weak};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
@@ -76,7 +76,8 @@ struct Shared {
     changed: Condvar,
     /// The writer is done with a transaction.
     written: Condvar,
-    reader: Reader,
+    /// What is open at the moment. The writing thread owns it, and lets it go when it cannot be written.
+    opened: Mutex<Weak<Database>>,
 }
 
 /// What is not written yet: bounded by the keys that the ledger remembers, and by [`HANDLED_KEPT`] and
@@ -176,7 +177,7 @@ impl Store {
         let path = state_dir.join(file::NAME);
         let mut file = StoreFile::open(&path)?;
         let shared = Arc::<Shared>::default();
-        shared.reader.set(file.database()?);
+        shared.note_open(file.database()?);
         let held = read(file.database()?)
             .with_context(|| format!("cannot read the store `{}`", path.display()))?;
         let writer = std::thread::Builder::new()
@@ -234,7 +235,7 @@ impl Store {
     /// What reads the history of what has been written.
     #[must_use]
     pub fn reader(&self) -> Reader {
-        self.shared.reader.clone()
+        Reader(Arc::clone(&self.shared))
     }
 
     /// Why nothing can be written at the moment; `None` when all is well.
@@ -246,15 +247,7 @@ impl Store {
     /// Waits until all that was handed over is on the disk, for `limit` at most, and says whether it is.
     #[must_use]
     pub fn wait(&self, limit: Duration) -> bool {
-        let waiting = self.shared.lock();
-        let is_left = |waiting: &mut Waiting| waiting.writing || !waiting.batch.is_empty();
-        let waited = self
-            .shared
-            .written
-            .wait_timeout_while(waiting, limit, is_left);
-        let (waiting, result) = waited.unwrap_or_else(PoisonError::into_inner);
-        drop(waiting);
-        !result.timed_out()
+        self.shared.wait(limit)
     }
 }
 
@@ -275,6 +268,25 @@ impl Shared {
         self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    fn note_open(&self, database: &Arc<Database>) {
+        let opened = self.opened.lock();
+        *opened.unwrap_or_else(PoisonError::into_inner) = Arc::downgrade(database);
+    }
+
+    fn open(&self) -> Option<Arc<Database>> {
+        let opened = self.opened.lock();
+        opened.unwrap_or_else(PoisonError::into_inner).upgrade()
+    }
+
+    /// Whether everything is written, after a wait of `limit` at most.
+    fn wait(&self, limit: Duration) -> bool {
+        let is_left = |waiting: &mut Waiting| waiting.writing || !waiting.batch.is_empty();
+        let waited = self.written.wait_timeout_while(self.lock(), limit, is_left);
+        let (waiting, result) = waited.unwrap_or_else(PoisonError::into_inner);
+        drop(waiting);
+        !result.timed_out()
+    }
+
     /// Writes until the store closes. While one transaction is being written, changes gather for the next.
     fn write(&self, mut file: StoreFile) {
         loop {
@@ -290,7 +302,7 @@ impl Shared {
             waiting.writing = true;
             drop(waiting);
             let written = file.database().and_then(|database| {
-                self.reader.set(database);
+                self.note_open(database);
                 commit(database, &batch)
             });
             match written {

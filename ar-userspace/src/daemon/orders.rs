@@ -20,6 +20,7 @@ impl Daemon {
         match request {
             Request::Status(reply) => reply_with(reply, self.status()),
             Request::Bans(reply) => reply_with(reply, self.bans()),
+            Request::History(asked, reply) => self.tell_history(asked, reply),
             Request::Reload(asker, reply) => {
                 self.journal.asked("reload", asker);
                 reply_with(reply, Ok(self.reload()));

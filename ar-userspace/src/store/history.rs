@@ -2,15 +2,16 @@
 
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;
-use std::sync::{Arc, Mutex, PoisonError, Weak};
+use std::sync::Arc;
+use std::time::Duration;
 
 use anyhow::Context as _;
 use redb::{
-    Database, ReadTransaction, ReadableDatabase as _, ReadableTable, TableDefinition, TableError,
+    ReadTransaction, ReadableDatabase as _, ReadableTable, TableDefinition, TableError,
     WriteTransaction,
 };
 
-use super::{RECORDS, encoding};
+use super::{RECORDS, Shared, encoding};
 use crate::ledger::{History, Key, Past, Record};
 use crate::offender::Offender;
 use crate::time::Wall;
@@ -56,7 +57,7 @@ pub(super) fn add(transaction: &WriteTransaction, history: &History<Wall>) -> an
 
 /// Everything that is kept, oldest first.
 #[cfg(test)]
-pub(super) fn all(database: &Database) -> anyhow::Result<Vec<Past<Wall>>> {
+pub(super) fn all(database: &redb::Database) -> anyhow::Result<Vec<Past<Wall>>> {
     let mut all = Vec::new();
     for row in database.begin_read()?.open_table(HISTORY)?.iter()? {
         all.extend(encoding::history(row?.1.value())?);
@@ -92,19 +93,14 @@ pub struct Answer {
 }
 
 /// Reads a store's history in any thread, while the store is written.
-#[derive(Clone, Debug, Default)]
-pub struct Reader {
-    /// The store's thread owns it, and lets it go when it cannot be written.
-    database: Arc<Mutex<Weak<Database>>>,
-}
+#[derive(Clone, Debug)]
+pub struct Reader(pub(super) Arc<Shared>);
 
 impl Reader {
-    pub(super) fn set(&self, database: &Arc<Database>) {
-        *self.lock() = Arc::downgrade(database);
-    }
-
-    fn lock(&self) -> std::sync::MutexGuard<'_, Weak<Database>> {
-        self.database.lock().unwrap_or_else(PoisonError::into_inner)
+    /// As [`Store::wait`](super::Store::wait).
+    #[must_use]
+    pub fn wait(&self, limit: Duration) -> bool {
+        self.0.wait(limit)
     }
 
     /// Reads as of the last commit. Takes time in proportion to all that is stored, and memory to `limit`.
@@ -113,12 +109,10 @@ impl Reader {
     ///
     /// When the store cannot be read, as while it cannot be written.
     pub fn read(&self, query: Query) -> anyhow::Result<Answer> {
-        let database = self.lock().upgrade();
+        let database = self.0.open();
         let database = database
-            .context("the store is not open: it could not be written, and is tried again")?;
-        let transaction = database.begin_read()?;
-        drop(database);
-        read(&transaction, query)
+            .context("the store is not open: it could not be written; `arfw status` says why")?;
+        read(&database.begin_read()?, query)
     }
 }
 

@@ -204,13 +204,37 @@ fn of_damaged_pages_the_rest_is_read() {
 }
 
 #[test]
+fn what_version_1_exported_is_imported() {
+    let mut old = held();
+    old.history.clear();
+    old.forgotten = 0;
+    let header = "\"arfw_store\":2,";
+    let text = exported(&old).replace(",\"past\":0,\"forgotten\":0", "");
+    let text = text.replace(header, "\"arfw_store\":1,");
+    assert!(
+        text.starts_with("{\"arfw_store\":1,\"records\":3,\"positions\":2,\"handled\":3000}\n")
+    );
+    assert_same(&parse(text.as_bytes()).unwrap(), &old);
+}
+
+#[test]
 fn every_mistake_has_its_place() {
     let text = exported(&held());
     for (right, wrong, told) in [
         (
-            "\"arfw_store\":1",
             "\"arfw_store\":2",
-            "1:1: expected `arfw_store` 1, found 2",
+            "\"arfw_store\":3",
+            "1:1: expected `arfw_store` 1 to 2, found 3",
+        ),
+        (
+            "\"past\":2",
+            "\"past\":1",
+            "and 1 past bans as this line says",
+        ),
+        (
+            "\"how\":\"time\"",
+            "\"how\":\"tim\"",
+            "found unknown variant `tim`",
         ),
         ("\"records\":3", "\"records\":4", "1:1: expected 4 records"),
         (
