@@ -7,6 +7,7 @@ mod check;
 mod executables;
 mod explain;
 mod forgive;
+mod history;
 mod list;
 mod output;
 mod reload;
@@ -75,6 +76,8 @@ enum Command {
         #[command(flatten)]
         directories: Directories,
     },
+    /// List who was banned, when, why, until when, and how it ended; newest first
+    History(history::Arguments),
     /// Show how the daemon stands: interfaces, alerts, bans, packets
     Status {
         #[command(flatten)]
@@ -247,6 +250,7 @@ pub fn run(arguments: Arguments) -> ExitCode {
         Command::Explain(arguments) => explain::run(&arguments, json),
         Command::Replay(arguments) => replay::run(&arguments, json),
         Command::List { directories } => list::run(&directories, json),
+        Command::History(arguments) => history::run(&arguments, json),
         Command::Status { directories } => status::run(&directories, json),
         Command::Reload { directories } => reload::run(&directories, json),
         Command::Ban(arguments) => ban::run(&arguments, json),

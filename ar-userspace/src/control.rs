@@ -26,6 +26,8 @@ pub enum Request {
     Status(oneshot::Sender<view::Status>),
     /// `GET /v1/bans`
     Bans(oneshot::Sender<Vec<view::Ban>>),
+    /// `GET /v1/history`: an error when the store cannot be read.
+    History(HistoryOf, oneshot::Sender<Result<view::History, String>>),
     /// `POST /v1/reload`: an error when the configuration cannot be read at all.
     Reload(Asker, oneshot::Sender<Result<view::Reload, NotReloaded>>),
     /// `POST /v1/ban`: bans by hand, in this order.
@@ -64,6 +66,15 @@ pub struct Asker {
     pub uid: u32,
     /// The process; `None` when it is in a namespace that cannot be seen from here.
     pub pid: Option<i32>,
+}
+
+/// Whose bans of the past, and how many.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct HistoryOf {
+    /// Those of what has an address in common with this one; `None` for everyone's.
+    pub offender: Option<Offender>,
+    /// At most.
+    pub limit: usize,
 }
 
 /// A ban by hand.
@@ -128,6 +139,15 @@ pub const STATUS: &str = "/v1/status";
 
 /// Path of the list of [`view::Ban`].
 pub const BANS: &str = "/v1/bans";
+
+/// Path of [`view::History`]; takes `address` and `limit` in its query.
+pub const HISTORY: &str = "/v1/history";
+
+/// Bans that a history tells when nobody says how many.
+pub const HISTORY_TOLD: u32 = 100;
+
+/// Bans that a history tells at most.
+pub const HISTORY_MOST: u32 = 100_000;
 
 /// Path that answers with a [`view::Reload`].
 pub const RELOAD: &str = "/v1/reload";

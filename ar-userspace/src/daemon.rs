@@ -7,6 +7,7 @@ mod arrival;
 mod by_hand;
 mod guarding;
 mod handled;
+mod history;
 pub mod instance;
 mod journal;
 mod orders;
@@ -321,6 +322,8 @@ struct Daemon {
     not_ended: Option<BTreeMap<Key, String>>,
     started: Moment,
     steps: Steps,
+    /// When the configuration in force was put there.
+    configured: Moment,
 }
 
 impl Daemon {
@@ -379,6 +382,7 @@ impl Daemon {
             settled_at: clocks.moment,
             started: clocks.moment,
             steps: Steps::new(boot, clock::kernel_clock()),
+            configured: clocks.moment,
             source,
             reading: None,
             surroundings: watch::Sender::new(settings.surroundings.clone()),

@@ -28,6 +28,7 @@ use crate::time::{Expiry, Moment};
 mod decide;
 mod effect;
 mod event;
+mod history;
 mod queue;
 mod record;
 mod ruling;
@@ -39,6 +40,7 @@ mod upkeep;
 
 pub use effect::{Action, Effect, Key, Standing};
 pub use event::{Adoption, Event, HandBan, Limits, OnStop, Settings, Whom};
+pub use history::{End, History, Past};
 pub use record::{AlertId, Ban, ByHand, Change, Record, Snapshot};
 pub use ruling::{Limit, Ruling, Rung};
 
@@ -55,6 +57,8 @@ pub struct Ledger {
     effects: VecDeque<Effect>,
     /// Keys that changed since the last [`Ledger::drain_changes`]; `None` when nobody asks.
     changed: Option<BTreeSet<Key>>,
+    /// Bans that ended since the last [`Ledger::drain_history`], while changes are noted.
+    history: History,
     evicted: u64,
 }
 
@@ -115,10 +119,11 @@ impl Ledger {
     pub fn apply(&mut self, event: Event, now: Moment) -> Ruling {
         match event {
             Event::Offence { offence, at } => self.offend(offence, at.min(now), now),
-            Event::Failed(effect) => self.take_back(effect, now),
+            Event::Failed(effect) => self.take_back(effect, Some(End::Failed), now),
+            Event::NotMade(effect) => self.take_back(effect, None, now),
             Event::Adopt(adoption) => self.adopt(adoption, now),
             Event::Ban(ban) => self.ban_by_hand(ban, now),
-            Event::Unban(whom) => self.unban(&whom, now),
+            Event::Unban(whom, end) => self.unban(&whom, end, now),
             Event::Forgive(whom) => self.forgive(&whom, now),
             Event::Settings(settings) => self.set(settings, now),
             Event::Stop(on_stop) => self.stop(on_stop, now),
@@ -280,9 +285,16 @@ impl Ledger {
         &self.settings
     }
 
-    /// Notes from here on which keys change. Until then, noting costs nothing.
+    /// Notes from here on which keys change and which bans end. Until then, noting costs nothing.
     pub fn track_changes(&mut self) {
         self.changed.get_or_insert_default();
+    }
+
+    /// The bans that ended since the last call. A store keeps them in one transaction with the changes of the keys.
+    ///
+    /// Always empty before [`track_changes`](Self::track_changes).
+    pub fn drain_history(&mut self) -> History {
+        std::mem::take(&mut self.history)
     }
 
     /// The keys that changed since the last call, each once, with what is remembered of it at this time.

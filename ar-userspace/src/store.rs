@@ -6,6 +6,7 @@
 mod boot;
 mod encoding;
 mod file;
+pub mod history;
 #[cfg(test)]
 mod power_cut;
 #[cfg(test)]
@@ -17,7 +18,7 @@ use std::ffi::OsStr;
 use std::fs;
 use std::os::unix::ffi::OsStrExt as _;
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, mpsc};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, Weak, mpsc};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
@@ -25,10 +26,11 @@ use anyhow::Context as _;
 use redb::{Database, ReadableDatabase as _, ReadableTable as _, Table, TableDefinition};
 use rustix::process::setpriority_process;
 
-use crate::ledger::{Change, Key, Record};
+use crate::ledger::{Change, History, Key, Past, Record};
 use crate::source::Position;
 use crate::time::{Boot, Clocks, Wall};
 use file::StoreFile;
+use history::Reader;
 
 /// A key's bytes to a record's bytes, both as `encoding` has them.
 const RECORDS: TableDefinition<'_, &[u8], &[u8]> = TableDefinition::new("records");
@@ -48,7 +50,10 @@ pub const HANDLED_KEPT: usize = 131_072;
 const ABOUT: TableDefinition<'_, &str, u64> = TableDefinition::new("about");
 
 /// Version of the tables and of `encoding`.
-const VERSION: u64 = 1;
+const VERSION: u64 = 2;
+
+/// The oldest version that can be read: without the table of the history, otherwise the same.
+const OLDEST: u64 = 1;
 
 /// Niceness of the writing thread, relative to nobody: 0 is usual, 19 the most patient.
 const NICE: i32 = 5;
@@ -76,9 +81,12 @@ struct Shared {
     changed: Condvar,
     /// The writer is done with a transaction.
     written: Condvar,
+    /// What is open at the moment. The writing thread owns it, and lets it go when it cannot be written.
+    opened: Mutex<Weak<Database>>,
 }
 
-/// What is not written yet: bounded by the keys that the ledger remembers.
+/// What is not written yet: bounded by the keys that the ledger remembers, and by [`HANDLED_KEPT`] and
+/// [`History::MOST`].
 #[derive(Debug, Default)]
 struct Waiting {
     batch: Batch,
@@ -112,6 +120,7 @@ struct Batch {
     handled: Vec<u64>,
     /// In which boot the times of all records are, from this transaction on.
     boot: Option<Boot>,
+    history: History<Wall>,
     /// When the first of it was handed over.
     since: Option<Wall>,
 }
@@ -133,6 +142,7 @@ impl Batch {
             && self.positions.is_empty()
             && self.handled.is_empty()
             && self.boot.is_none()
+            && self.history.is_empty()
     }
 
     /// Adds what came later.
@@ -142,6 +152,7 @@ impl Batch {
         self.changes.append(&mut later.changes);
         self.positions.append(&mut later.positions);
         self.handled.append(&mut later.handled);
+        self.history.append(later.history);
         // While the disk is full they gather; more than are kept would not be read again.
         let too_many = self.handled.len().saturating_sub(HANDLED_KEPT);
         self.handled.drain(..too_many);
@@ -157,6 +168,10 @@ pub struct Held {
     pub positions: BTreeMap<PathBuf, Position>,
     /// Hashes of the identifiers of alerts that were handled last, oldest first.
     pub handled: Vec<u64>,
+    /// Bans that are over, oldest first: only for an export, a daemon needs none of them.
+    pub history: Vec<Past<Wall>>,
+    /// Bans that ended before those.
+    pub forgotten: u64,
 }
 
 /// Records while they are being read, in the order of their keys. After an error there are no more.
@@ -208,10 +223,11 @@ impl Store {
         })?;
         let path = state_dir.join(file::NAME);
         let mut file = StoreFile::open(&path)?;
+        let shared = Arc::<Shared>::default();
+        shared.note_open(file.database()?);
         let reading = || format!("cannot read the store `{}`", path.display());
         let held = read_progress(file.database()?).with_context(reading)?;
         let boot = boot::read(file.database()?).with_context(reading)?;
-        let shared = Arc::<Shared>::default();
         let (sender, receiver) = mpsc::channel();
         let writer = std::thread::Builder::new()
             .name("store".to_owned())
@@ -260,13 +276,14 @@ impl Store {
         self.shared.lock().boot = Some(boot);
     }
 
-    /// Takes what the ledger learned, and how far the alerts are that led to it, to be written in
+    /// Takes what the ledger learned, which bans ended by it, and how far the alerts are that led to it, to be written in
     /// one transaction. What comes later replaces what still waits.
     ///
     /// What has been handed over is on the disk after one or two fsyncs, a few milliseconds on most.
     pub fn save(
         &self,
         changes: impl IntoIterator<Item = Change>,
+        history: History,
         progress: Option<Progress<'_>>,
         clocks: Clocks,
     ) {
@@ -275,6 +292,7 @@ impl Store {
             .map(|Change { key, record }| (key, record.map(|record| record.on_the_wall(clocks))));
         let mut later = Batch {
             changes: changes.collect(),
+            history: history.on_the_wall(clocks),
             since: Some(clocks.wall),
             ..Batch::default()
         };
@@ -292,6 +310,12 @@ impl Store {
         }
     }
 
+    /// What reads the history of what has been written.
+    #[must_use]
+    pub fn reader(&self) -> Reader {
+        Reader(Arc::clone(&self.shared))
+    }
+
     /// Why nothing can be written at the moment; `None` when all is well.
     #[must_use]
     pub fn trouble(&self) -> Option<Trouble> {
@@ -301,15 +325,7 @@ impl Store {
     /// Waits until all that was handed over is on the disk, for `limit` at most, and says whether it is.
     #[must_use]
     pub fn wait(&self, limit: Duration) -> bool {
-        let waiting = self.shared.lock();
-        let is_left = |waiting: &mut Waiting| waiting.writing || !waiting.batch.is_empty();
-        let waited = self
-            .shared
-            .written
-            .wait_timeout_while(waiting, limit, is_left);
-        let (waiting, result) = waited.unwrap_or_else(PoisonError::into_inner);
-        drop(waiting);
-        !result.timed_out()
+        self.shared.wait(limit)
     }
 }
 
@@ -330,6 +346,25 @@ impl Shared {
         self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    fn note_open(&self, database: &Arc<Database>) {
+        let opened = self.opened.lock();
+        *opened.unwrap_or_else(PoisonError::into_inner) = Arc::downgrade(database);
+    }
+
+    fn open(&self) -> Option<Arc<Database>> {
+        let opened = self.opened.lock();
+        opened.unwrap_or_else(PoisonError::into_inner).upgrade()
+    }
+
+    /// Whether everything is written, after a wait of `limit` at most.
+    fn wait(&self, limit: Duration) -> bool {
+        let is_left = |waiting: &mut Waiting| waiting.writing || !waiting.batch.is_empty();
+        let waited = self.written.wait_timeout_while(self.lock(), limit, is_left);
+        let (waiting, result) = waited.unwrap_or_else(PoisonError::into_inner);
+        drop(waiting);
+        !result.timed_out()
+    }
+
     /// Writes until the store closes. While one transaction is being written, changes gather for the next.
     fn write(&self, mut file: StoreFile) {
         loop {
@@ -344,9 +379,10 @@ impl Shared {
             let closing = waiting.closing;
             waiting.writing = true;
             drop(waiting);
-            let written = file
-                .database()
-                .and_then(|database| commit(database, &batch));
+            let written = file.database().and_then(|database| {
+                self.note_open(database);
+                commit(database, &batch)
+            });
             match written {
                 Ok(()) => {
                     if self.lock().trouble.take().is_some() {
@@ -460,6 +496,7 @@ fn commit(database: &Database, batch: &Batch) -> anyhow::Result<()> {
     if !batch.handled.is_empty() {
         add_handled(transaction.open_table(HANDLED)?, &batch.handled)?;
     }
+    history::add(&transaction, &batch.history)?;
     Ok(transaction.commit()?)
 }
 

@@ -2,6 +2,7 @@
 
 mod ban;
 mod hanging;
+mod history;
 mod orders;
 mod reload;
 mod socket;

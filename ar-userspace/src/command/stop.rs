@@ -78,6 +78,7 @@ fn forget_bans(directories: &Directories) -> anyhow::Result<()> {
     let mut ledger = Ledger::restore(Settings::default(), records, now);
     ledger.track_changes();
     ledger.apply(Event::Stop(OnStop::ReleaseAll), now);
-    store.save(ledger.drain_changes(), None, clocks);
+    let history = ledger.drain_history();
+    store.save(ledger.drain_changes(), history, None, clocks);
     Ok(())
 }

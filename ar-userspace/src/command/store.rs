@@ -72,6 +72,8 @@ struct Counts<'a> {
     permanent: usize,
     positions: usize,
     handled: usize,
+    /// Bans that are over, in the history.
+    past: usize,
     file_bytes: u64,
     /// Of the whole file; `None` without records.
     bytes_per_record: Option<u64>,
@@ -107,6 +109,7 @@ impl<'a> Counts<'a> {
             permanent: bans().filter(|ban| ban.until == Expiry::Never).count(),
             positions: held.positions.len(),
             handled: held.handled.len(),
+            past: held.history.len(),
             file_bytes: contents.file_bytes,
             bytes_per_record: contents.file_bytes.checked_div(held.records.len() as u64),
             closed: contents.closed,
@@ -124,12 +127,14 @@ impl<'a> Counts<'a> {
             "it was not closed, which is mended when it is opened\n"
         };
         format!(
-            "{} records, {} bans, {} of them permanent; {} positions, {} handled alerts\n{} bytes{per_record}\n{closed}",
+            "{} records, {} bans, {} of them permanent; {} positions, {} handled alerts, {} past \
+             bans\n{} bytes{per_record}\n{closed}",
             self.records,
             self.bans,
             self.permanent,
             self.positions,
             self.handled,
+            self.past,
             output::count(self.file_bytes)
         )
     }
@@ -141,10 +146,11 @@ fn take(state_dir: &Path, file: &Path) -> anyhow::Result<Exit> {
         Ok(held) => {
             import(state_dir, &held)?;
             output::text(&format!(
-                "a store of {} records, {} positions and {} handled alerts\n",
+                "a store of {} records, {} positions, {} handled alerts and {} past bans\n",
                 held.records.len(),
                 held.positions.len(),
-                held.handled.len()
+                held.handled.len(),
+                held.history.len()
             ))?;
             Ok(Exit::Done)
         }

@@ -11,8 +11,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::Context as _;
-use axum::extract::rejection::JsonRejection;
-use axum::extract::{DefaultBodyLimit, Extension, State};
+use axum::extract::rejection::{JsonRejection, QueryRejection};
+use axum::extract::{DefaultBodyLimit, Extension, Query, State};
 use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
@@ -21,15 +21,15 @@ use hyper::server::conn::http1;
 use hyper_util::rt::TokioIo;
 use hyper_util::server::graceful::GracefulShutdown;
 use hyper_util::service::TowerToHyperService;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use tokio::net::{UnixListener, UnixStream};
 use tokio::sync::{Semaphore, mpsc, oneshot};
 use tokio::time::{sleep, timeout};
 
 use super::problem::Problem;
 use super::{
-    Asker, BAN, BANS, FORGIVE, MAX_BODY, MAX_REASON, NotReloaded, Order, RELOAD, Request, STATUS,
-    STOP, UNBAN, address, network, view,
+    Asker, BAN, BANS, FORGIVE, HISTORY, HISTORY_MOST, HISTORY_TOLD, HistoryOf, MAX_BODY,
+    MAX_REASON, NotReloaded, Order, RELOAD, Request, STATUS, STOP, UNBAN, address, network, view,
 };
 use crate::ledger::Whom;
 use crate::offender::Offender;
@@ -79,6 +79,7 @@ fn router(requests: mpsc::Sender<Request>) -> Router {
             get(|State(requests)| ask(requests, Request::Status)),
         )
         .route(BANS, get(|State(requests)| ask(requests, Request::Bans)))
+        .route(HISTORY, get(history))
         .route(RELOAD, post(reload))
         .route(BAN, post(ban))
         .route(UNBAN, post(unban))
@@ -137,6 +138,42 @@ async fn take(
 
 /// A body that is read, or why not.
 type Body<T> = Result<Json<T>, JsonRejection>;
+
+/// What the query of a history says.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct HistoryQuery {
+    address: Option<String>,
+    limit: Option<u32>,
+}
+
+async fn history(
+    State(requests): State<mpsc::Sender<Request>>,
+    query: Result<Query<HistoryQuery>, QueryRejection>,
+) -> Result<Response, Problem> {
+    let wrong = |why| Problem::new(StatusCode::UNPROCESSABLE_ENTITY, why);
+    let Query(query) = query.map_err(|error| {
+        wrong(format!(
+            "expected at most `address` and `limit`: {}",
+            error.body_text()
+        ))
+    })?;
+    let limit = query.limit.unwrap_or(HISTORY_TOLD);
+    if !(1..=HISTORY_MOST).contains(&limit) {
+        return Err(wrong(format!(
+            "expected a `limit` from 1 to {HISTORY_MOST}, found {limit}"
+        )));
+    }
+    let offender = query.address.as_deref().map(network).transpose();
+    let asked = HistoryOf {
+        offender: offender.map_err(wrong)?,
+        limit: limit as usize,
+    };
+    match answer(requests, move |reply| Request::History(asked, reply)).await? {
+        Ok(history) => Ok(Json(history).into_response()),
+        Err(why) => Err(Problem::new(StatusCode::INTERNAL_SERVER_ERROR, why)),
+    }
+}
 
 async fn reload(
     State(requests): State<mpsc::Sender<Request>>,

@@ -2,9 +2,13 @@
 //!
 //! Field names are stable. Times are RFC 3339 in UTC, durations are seconds.
 
+mod history;
+
 use serde::{Deserialize, Serialize};
 
 use crate::diagnostic::Located;
+
+pub use history::{End, EndedBy, History, Past};
 
 /// One banned address.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]

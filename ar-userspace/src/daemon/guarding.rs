@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use super::Daemon;
 use crate::alert::Alert;
 use crate::clock;
-use crate::ledger::{self, Ruling, Whom};
+use crate::ledger::{self, End, Ruling, Whom};
 use crate::offender::{Offender, Prefix};
 use crate::policy::{Decision, Guard, Reason, Refusal};
 use crate::surroundings::Found;
@@ -106,7 +106,7 @@ impl Daemon {
         let older = std::mem::replace(&mut self.guard, guard);
         self.allow_protected();
         for offender in self.caught_beyond(&older, now) {
-            let unban = ledger::Event::Unban(Whom::Offender(offender));
+            let unban = ledger::Event::Unban(Whom::Offender(offender), End::Protected);
             if let Some(reason) = self.guard.reason(offender)
                 && let Ruling::Done { changed: 1.. } = self.ledger.apply(unban, now)
             {

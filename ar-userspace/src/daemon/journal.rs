@@ -351,7 +351,7 @@ impl Journal {
         self.lines = lines(config);
     }
 
-    fn line(&self, response: usize) -> usize {
+    pub(super) fn line(&self, response: usize) -> usize {
         self.lines
             .binary_search_by_key(&response, |&(index, _)| index)
             .map_or(0, |found| self.lines[found].1)

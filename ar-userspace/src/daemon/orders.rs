@@ -7,7 +7,7 @@ use super::{Daemon, reply_with};
 use crate::clock;
 use crate::config::Enforcement;
 use crate::control::{Request, view};
-use crate::ledger::{self, Key, Record, Ruling, Whom};
+use crate::ledger::{self, End, Key, Record, Ruling, Whom};
 use crate::offender::Offender;
 use crate::time::Moment;
 
@@ -20,6 +20,7 @@ impl Daemon {
         match request {
             Request::Status(reply) => reply_with(reply, self.status()),
             Request::Bans(reply) => reply_with(reply, self.bans()),
+            Request::History(asked, reply) => self.tell_history(asked, reply),
             Request::Reload(asker, reply) => {
                 self.journal.asked("reload", asker);
                 self.begin_reload(Some(reply));
@@ -31,7 +32,11 @@ impl Daemon {
             }
             Request::Unban(asker, offenders, reply) => {
                 self.journal.asked("unban", asker);
-                let unbanned = self.release(&offenders, clock::now());
+                let end = End::Hand {
+                    uid: asker.uid,
+                    pid: asker.pid,
+                };
+                let unbanned = self.release(&offenders, end, clock::now());
                 reply_with(reply, Ok(unbanned));
             }
             Request::Forgive(asker, whom, reply) => {
@@ -50,7 +55,12 @@ impl Daemon {
     ///
     /// What the kernel holds is over when this returns, or has failed (AR-IMP-5); what an executable has to
     /// reverse has only been begun.
-    pub(super) fn release(&mut self, offenders: &[Offender], now: Moment) -> Vec<view::Unbanned> {
+    pub(super) fn release(
+        &mut self,
+        offenders: &[Offender],
+        end: End,
+        now: Moment,
+    ) -> Vec<view::Unbanned> {
         // What was done before is told before.
         self.settle();
         let bans = |offender| -> Vec<(Key, Enforcement)> {
@@ -66,7 +76,7 @@ impl Daemon {
         self.fired.lift(&keys);
         for &offender in offenders {
             let whom = Whom::Offender(offender);
-            self.ledger.apply(ledger::Event::Unban(whom), now);
+            self.ledger.apply(ledger::Event::Unban(whom, end), now);
         }
         self.not_ended = Some(BTreeMap::new());
         self.perform(now);

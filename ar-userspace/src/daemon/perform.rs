@@ -4,7 +4,7 @@ use super::Daemon;
 use crate::clock;
 use crate::config::Enforcement;
 use crate::enforcer::{Failure, Hold};
-use crate::ledger::{self, Action, Effect};
+use crate::ledger::{self, Action, Ban, Effect};
 use crate::store::Progress;
 use crate::time::Moment;
 
@@ -70,9 +70,20 @@ impl Daemon {
             position,
             handled: self.handled.take_new(),
         });
+        let mut history = self.ledger.drain_history();
+        for past in history.entries_mut() {
+            past.line = self.line_of(&past.ban);
+        }
         let changes = self.ledger.drain_changes().chain(anew);
-        self.store
-            .save(changes, progress, self.steps.boot.clocks(clocks.moment));
+        let clocks = self.steps.boot.clocks(clocks.moment);
+        self.store.save(changes, history, progress, clocks);
+    }
+
+    /// The line of the section that banned. Of a ban that is older than the configuration, nobody knows it.
+    fn line_of(&self, ban: &Ban) -> Option<u32> {
+        let known = !ban.adopted && ban.by_hand.is_none() && ban.since >= self.configured;
+        let line = known.then(|| self.journal.line(ban.response as usize))?;
+        u32::try_from(line).ok().filter(|&line| line > 0)
     }
 
     pub(super) fn count(&mut self, effect: &Effect) {

@@ -142,7 +142,7 @@ impl Daemon {
     ) {
         let new_key = other.clone().unwrap_or_else(|| key.clone());
         if let Some(effect) = self.programs.move_to(run, new_key) {
-            self.ledger.apply(ledger::Event::Failed(effect), now);
+            self.ledger.apply(ledger::Event::NotMade(effect), now);
         }
         // It was no offence of the address's.
         let whom = Whom::Key(key.clone());
@@ -246,7 +246,7 @@ impl Daemon {
     /// An executable without state made no ban, and there is nothing to count against the key.
     fn forget(&mut self, effect: Option<ledger::Effect>, key: Key, now: Moment) {
         if let Some(effect) = effect {
-            self.ledger.apply(ledger::Event::Failed(effect), now);
+            self.ledger.apply(ledger::Event::NotMade(effect), now);
         }
         self.ledger
             .apply(ledger::Event::Forgive(Whom::Key(key)), now);

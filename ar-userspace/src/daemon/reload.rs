@@ -15,7 +15,7 @@ use crate::clock;
 use crate::config::{Change, Config};
 use crate::control::{NotReloaded, view};
 use crate::diagnostic::Located;
-use crate::ledger;
+use crate::ledger::{self, End};
 use crate::offender::Offender;
 use crate::policy::Policy;
 use crate::time::Moment;
@@ -154,6 +154,7 @@ impl Daemon {
         self.policy = Policy::new(Arc::new(config.clone()));
         self.fired.configure(&config);
         self.journal.configure(&config);
+        self.configured = now;
         let ledger_settings = ledger::Settings {
             repeated_offenders: config.repeated_offenders.clone(),
             ..self.ledger.settings().clone()
@@ -185,7 +186,7 @@ impl Daemon {
             return Vec::new();
         }
         let offenders: Vec<Offender> = covered.keys().copied().collect();
-        let released = self.release(&offenders, now).into_iter();
+        let released = self.release(&offenders, End::WhiteList, now).into_iter();
         let with_entries = released.zip(covered.into_values());
         let mut told = Vec::new();
         for (view::Unbanned { address, released }, (entry, line)) in with_entries {

@@ -42,7 +42,8 @@ fn rfc3339(moment: Moment, clocks: Clocks) -> String {
     written(clocks.wall_at(moment))
 }
 
-fn written(wall: Wall) -> String {
+/// A wall time to the second.
+pub(super) fn written(wall: Wall) -> String {
     let since_1970_ns = wall.as_nanos().max(0).unsigned_abs();
     let time: SystemTime = UNIX_EPOCH + Duration::from_nanos(since_1970_ns);
     humantime::format_rfc3339_seconds(time).to_string()

@@ -7,8 +7,8 @@ use std::time::Duration;
 
 use super::slot::{Cause, Place, Slot};
 use super::{
-    Action, Adoption, AlertId, Effect, HandBan, Key, Ledger, Limit, OnStop, Ruling, Rung, Settings,
-    Whom,
+    Action, Adoption, AlertId, Effect, End, HandBan, Key, Ledger, Limit, OnStop, Ruling, Rung,
+    Settings, Whom,
 };
 use crate::config::Enforcement;
 use crate::offender::Offender;
@@ -106,6 +106,7 @@ impl Ledger {
         }
         let enforcement = self.table[place].enforcement;
         let before = self.standing_of(offender);
+        self.tell(place, End::Moved, now);
         self.change(place, |slot| {
             count(slot);
             slot.set_until(until);
@@ -168,8 +169,9 @@ impl Ledger {
     }
 
     /// Undoes what an enforcer could not do, and gives the kernel once more what stands. A ban that was
-    /// not made goes, whatever moved it since: a program's `Move` performs nothing that could make it.
-    pub(super) fn take_back(&mut self, effect: Effect, now: Moment) -> Ruling {
+    /// not made goes, whatever moved it since: a program's `Move` performs nothing that could make it. It is told
+    /// of with its `end`, where there is one.
+    pub(super) fn take_back(&mut self, effect: Effect, end: Option<End>, now: Moment) -> Ruling {
         let offender = effect.key.offender;
         self.settle(offender, now);
         if let Action::Retract { .. } = effect.action {
@@ -180,7 +182,10 @@ impl Ledger {
         let before = self.standing_of(offender);
         let changed = match (effect.action, banned) {
             (Action::Ban { .. }, Some(place)) if self.table[place].since == effect.at => {
-                self.change(place, |slot| slot.free(now));
+                match end {
+                    Some(end) => self.end(place, end, now),
+                    None => self.change(place, |slot| slot.free(now)),
+                }
                 true
             }
             (Action::Move { from, until }, Some(place))
@@ -273,6 +278,7 @@ impl Ledger {
         let before = self.standing_of(offender);
         if let Some((place, from)) = running {
             let enforcement = self.table[place].enforcement;
+            self.tell(place, End::Moved, now);
             self.change(place, |slot| {
                 slot.set_until(until);
                 slot.explain(cause, false);
@@ -301,9 +307,9 @@ impl Ledger {
         Ruling::Banned { until, rung: None }
     }
 
-    pub(super) fn unban(&mut self, whom: &Whom, now: Moment) -> Ruling {
+    pub(super) fn unban(&mut self, whom: &Whom, end: End, now: Moment) -> Ruling {
         self.for_each(whom, now, |ledger, offender| {
-            ledger.release(offender, now, |_, executable| whom.names(executable))
+            ledger.release(offender, end, now, |_, executable| whom.names(executable))
         })
     }
 
@@ -333,7 +339,7 @@ impl Ledger {
 
     pub(super) fn stop(&mut self, on_stop: OnStop, now: Moment) -> Ruling {
         self.for_each(&Whom::Everyone, now, |ledger, offender| {
-            ledger.release(offender, now, |slot, _| match on_stop {
+            ledger.release(offender, End::Stop, now, |slot, _| match on_stop {
                 OnStop::ReleaseAll => true,
                 OnStop::ReleasePrograms => {
                     slot.enforcement == Enforcement::Program && slot.until() != Some(Expiry::Never)

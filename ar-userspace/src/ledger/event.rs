@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::{ByHand, Effect, Key};
+use super::{ByHand, Effect, End, Key};
 use crate::config::Executable;
 use crate::offender::Offender;
 use crate::policy::Offence;
@@ -62,12 +62,14 @@ pub enum Event {
     },
     /// An effect could not be performed (AR-IMP-5): its ban does not count as made, its offence does.
     Failed(Effect),
+    /// What performed an effect found out that there was no ban to make for its key: it is taken back and not told.
+    NotMade(Effect),
     /// The kernel holds a ban that the ledger does not know.
     Adopt(Adoption),
     /// Somebody bans by hand. It counts as no offence.
     Ban(HandBan),
-    /// Somebody ends bans by hand. Counters stay.
-    Unban(Whom),
+    /// Bans end before their time, and why. Counters stay.
+    Unban(Whom, End),
     /// Somebody clears counters (AR-TIME-8). Bans stay.
     Forgive(Whom),
     /// New settings: running bans keep their ends.

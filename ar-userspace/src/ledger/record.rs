@@ -80,16 +80,24 @@ impl<T> Record<T> {
             offences: self.offences,
             last_offence: self.last_offence.map(&convert),
             free_since: self.free_since.map(&convert),
-            ban: self.ban.map(|ban| Ban {
-                since: convert(ban.since),
-                until: ban.until.map(&convert),
-                enforcement: ban.enforcement,
-                response: ban.response,
-                rule_id: ban.rule_id,
-                alert_id: ban.alert_id,
-                adopted: ban.adopted,
-                by_hand: ban.by_hand,
-            }),
+            ban: self.ban.map(|ban| ban.map(&convert)),
+        }
+    }
+}
+
+impl<T> Ban<T> {
+    /// The same ban with every time on another clock.
+    #[must_use]
+    pub fn map<U>(self, convert: impl Fn(T) -> U) -> Ban<U> {
+        Ban {
+            since: convert(self.since),
+            until: self.until.map(&convert),
+            enforcement: self.enforcement,
+            response: self.response,
+            rule_id: self.rule_id,
+            alert_id: self.alert_id,
+            adopted: self.adopted,
+            by_hand: self.by_hand,
         }
     }
 }

@@ -14,6 +14,7 @@ use crate::time::{Clocks, Wall};
 mod bounds;
 mod failures;
 mod hand;
+mod history;
 mod model;
 mod order;
 mod properties;
@@ -38,6 +39,12 @@ fn check(settings: Settings, script: &str) {
     }
     assert_eq!(got, expected, "\n{got}");
 }
+
+/// How bans end by hand.
+const BY_HAND: End = End::Hand {
+    uid: 0,
+    pid: Some(7),
+};
 
 /// A ledger, and the clock that it lives on.
 struct Host {
@@ -108,7 +115,7 @@ impl Host {
                 rule_id: 0,
             }),
             ["failed"] => Event::Failed(self.last_effect.clone().expect("an effect before it")),
-            ["unban", whom @ ..] => Event::Unban(self::whom(whom)),
+            ["unban", whom @ ..] => Event::Unban(self::whom(whom), BY_HAND),
             ["forgive", whom @ ..] => Event::Forgive(self::whom(whom)),
             ["ladder", minutes @ ..] => Event::Settings(ladder(minutes)),
             ["stop"] => Event::Stop(OnStop::ReleasePrograms),

@@ -4,15 +4,15 @@
 //! effects and the count of standing offenders cannot disagree. Which event changes what is `decide`'s.
 
 use super::slot::{Place, Slot};
-use super::{Action, Effect, Key, Ledger, Limit, PerFamily, Record, Standing};
+use super::{Action, Effect, End, Key, Ledger, Limit, Past, PerFamily, Record, Standing};
 use crate::config::{Enforcement, Executable};
 use crate::offender::Offender;
-use crate::time::Moment;
+use crate::time::{Expiry, Moment};
 
 impl Ledger {
     /// Releases what is over and forgets what is forgiven, of one offender.
     pub(super) fn settle(&mut self, offender: Offender, now: Moment) {
-        self.release(offender, now, |slot, _| {
+        self.release(offender, End::Time, now, |slot, _| {
             slot.until().is_some_and(|until| until.is_over(now))
         });
         if self.settings.forgive_after.is_some() {
@@ -47,6 +47,7 @@ impl Ledger {
     pub(super) fn release(
         &mut self,
         offender: Offender,
+        end: End,
         now: Moment,
         picks: impl Fn(&Slot, &Executable) -> bool,
     ) -> usize {
@@ -68,7 +69,7 @@ impl Ledger {
                     self.table[place].enforcement,
                     Action::Unban,
                 );
-                self.change(place, |slot| slot.free(now));
+                self.end(place, end, now);
                 freed
             })
             .collect();
@@ -145,6 +146,33 @@ impl Ledger {
     pub(super) fn change(&mut self, place: Place, change: impl FnOnce(&mut Slot)) {
         self.note(place);
         self.table.change(place, change);
+    }
+
+    /// Frees a key that is banned, and tells of the ban.
+    pub(super) fn end(&mut self, place: Place, end: End, now: Moment) {
+        self.tell(place, end, now);
+        self.change(place, |slot| slot.free(now));
+    }
+
+    /// Tells of a ban as it stands until now.
+    pub(super) fn tell(&mut self, place: Place, end: End, now: Moment) {
+        if self.changed.is_none() {
+            return;
+        }
+        let Record { key, ban, .. } = self.table.record(place);
+        if let Some(ban) = ban {
+            let at = match ban.until {
+                Expiry::At(until) => until.min(now),
+                Expiry::Never => now,
+            };
+            self.history.push(Past {
+                key,
+                ban,
+                at,
+                end,
+                line: None,
+            });
+        }
     }
 
     fn note(&mut self, place: Place) {

@@ -1,7 +1,8 @@
 //! Keys, records and positions as bytes.
 //!
 //! A key is the address's octets behind their number, so that keys of one offender stand together, then
-//! the executable's name. A prefix's is one more than that number, its length in bits, the octets, the name. A record is in postcard's format. A change of either raises the store's version.
+//! the executable's name. A prefix's is one more than that number, its length in bits, the octets, the name. A record
+//! and the entries of the history are in postcard's format. A change of any of them raises the store's version.
 
 use std::net::IpAddr;
 
@@ -9,7 +10,7 @@ use anyhow::{Context as _, bail};
 use serde::{Deserialize, Serialize};
 
 use crate::config::{Enforcement, Executable};
-use crate::ledger::{AlertId, Ban, ByHand, Key, Record};
+use crate::ledger::{AlertId, Ban, ByHand, End, Key, Past, Record};
 use crate::offender::{Offender, Prefix};
 use crate::source::{FileId, Finished, Position};
 use crate::time::{Expiry, Wall};
@@ -42,6 +43,37 @@ struct StoredByHand<'a> {
     uid: u32,
     pid: Option<i32>,
     reason: &'a str,
+}
+
+/// A ban that is over. Its times stand after the first one, which takes fewer bytes.
+#[derive(Debug, Serialize, Deserialize)]
+struct StoredPast<'a> {
+    key: &'a [u8],
+    since: i64,
+    /// `None` for a permanent ban.
+    until: Option<i64>,
+    at: i64,
+    by_program: bool,
+    response: u32,
+    rule_id: u32,
+    alert_id: &'a str,
+    adopted: bool,
+    #[serde(borrow)]
+    by_hand: Option<StoredByHand<'a>>,
+    end: StoredEnd,
+    line: Option<u32>,
+}
+
+/// In an order that stays: its numbers are stored.
+#[derive(Debug, Serialize, Deserialize)]
+enum StoredEnd {
+    Time,
+    Hand { uid: u32, pid: Option<i32> },
+    WhiteList,
+    Protected,
+    Moved,
+    Failed,
+    Stop,
 }
 
 #[derive(Debug, Serialize, Deserialize)]
@@ -143,6 +175,129 @@ pub(super) fn handled(bytes: &[u8]) -> impl Iterator<Item = u64> {
     hashes.iter().copied().map(u64::from_be_bytes)
 }
 
+/// A row of the history: how many there are, in four bytes, and each of them.
+pub(super) fn history_value(entries: &[&Past<Wall>]) -> anyhow::Result<Vec<u8>> {
+    let count = u32::try_from(entries.len())?;
+    let mut value = count.to_be_bytes().to_vec();
+    for past in entries {
+        let (key, ban) = (key(&past.key), &past.ban);
+        let (alert_id, since) = (ban.alert_id.to_string(), ban.since.as_nanos());
+        let after = |wall: Wall| wall.as_nanos().wrapping_sub(since);
+        let stored = StoredPast {
+            key: &key,
+            since,
+            until: match ban.until {
+                Expiry::At(end) => Some(after(end)),
+                Expiry::Never => None,
+            },
+            at: after(past.at),
+            by_program: ban.enforcement == Enforcement::Program,
+            response: ban.response,
+            rule_id: ban.rule_id,
+            alert_id: &alert_id,
+            adopted: ban.adopted,
+            by_hand: ban.by_hand.as_deref().map(StoredByHand::from),
+            end: match past.end {
+                End::Time => StoredEnd::Time,
+                End::Hand { uid, pid } => StoredEnd::Hand { uid, pid },
+                End::WhiteList => StoredEnd::WhiteList,
+                End::Protected => StoredEnd::Protected,
+                End::Moved => StoredEnd::Moved,
+                End::Failed => StoredEnd::Failed,
+                End::Stop => StoredEnd::Stop,
+            },
+            line: past.line,
+        };
+        value = postcard::to_extend(&stored, value)?;
+    }
+    Ok(value)
+}
+
+/// How many entries a row of the history has.
+pub(super) fn count(row: &[u8]) -> anyhow::Result<u64> {
+    let (count, _) = split_count(row)?;
+    Ok(count.into())
+}
+
+fn split_count(row: &[u8]) -> anyhow::Result<(u32, &[u8])> {
+    let (count, entries) = row
+        .split_first_chunk()
+        .context("a row of the history is too short")?;
+    Ok((u32::from_be_bytes(*count), entries))
+}
+
+pub(super) fn history(row: &[u8]) -> anyhow::Result<Vec<Past<Wall>>> {
+    let (count, mut rest) = split_count(row)?;
+    let mut entries = Vec::new();
+    while !rest.is_empty() {
+        let (stored, after) = postcard::take_from_bytes::<StoredPast<'_>>(rest)
+            .context("an entry of the history cannot be read")?;
+        entries.push(past(stored)?);
+        rest = after;
+    }
+    if entries.len() != count as usize {
+        bail!(
+            "a row of the history has {} entries and says {count}",
+            entries.len()
+        );
+    }
+    Ok(entries)
+}
+
+fn past(stored: StoredPast<'_>) -> anyhow::Result<Past<Wall>> {
+    let after = |nanos: i64| Wall::from_nanos(stored.since.wrapping_add(nanos));
+    Ok(Past {
+        key: read_key(stored.key)?,
+        ban: Ban {
+            since: Wall::from_nanos(stored.since),
+            until: stored
+                .until
+                .map_or(Expiry::Never, |end| Expiry::At(after(end))),
+            enforcement: if stored.by_program {
+                Enforcement::Program
+            } else {
+                Enforcement::Kernel
+            },
+            response: stored.response,
+            rule_id: stored.rule_id,
+            alert_id: AlertId::new(stored.alert_id),
+            adopted: stored.adopted,
+            by_hand: stored.by_hand.map(|by_hand| Box::new(by_hand.into())),
+        },
+        at: after(stored.at),
+        end: match stored.end {
+            StoredEnd::Time => End::Time,
+            StoredEnd::Hand { uid, pid } => End::Hand { uid, pid },
+            StoredEnd::WhiteList => End::WhiteList,
+            StoredEnd::Protected => End::Protected,
+            StoredEnd::Moved => End::Moved,
+            StoredEnd::Failed => End::Failed,
+            StoredEnd::Stop => End::Stop,
+        },
+        line: stored.line,
+    })
+}
+
+impl<'a> From<&'a ByHand> for StoredByHand<'a> {
+    fn from(by_hand: &'a ByHand) -> Self {
+        Self {
+            uid: by_hand.uid,
+            pid: by_hand.pid,
+            reason: &by_hand.reason,
+        }
+    }
+}
+
+impl From<StoredByHand<'_>> for ByHand {
+    fn from(StoredByHand { uid, pid, reason }: StoredByHand<'_>) -> Self {
+        Self {
+            uid,
+            pid,
+            reason: reason.into(),
+        }
+    }
+}
+
 pub(super) fn key(key: &Key) -> Vec<u8> {
     let mut bytes = Vec::with_capacity(32);
     let offender = key.offender;
@@ -185,12 +340,7 @@ pub(super) fn value(record: &Record<Wall>) -> anyhow::Result<Vec<u8>> {
     };
     let mut value = postcard::to_stdvec(&stored)?;
     if let Some(by_hand) = record.ban.as_ref().and_then(|ban| ban.by_hand.as_deref()) {
-        let stored = StoredByHand {
-            uid: by_hand.uid,
-            pid: by_hand.pid,
-            reason: &by_hand.reason,
-        };
-        value.extend(postcard::to_stdvec(&stored)?);
+        value.extend(postcard::to_stdvec(&StoredByHand::from(by_hand))?);
     }
     Ok(value)
 }
@@ -203,13 +353,8 @@ pub(super) fn record(key: &[u8], value: &[u8]) -> anyhow::Result<Record<Wall>> {
     let by_hand = match rest {
         [] => None,
         rest => {
-            let StoredByHand { uid, pid, reason } =
-                postcard::from_bytes(rest).with_context(unreadable)?;
-            Some(Box::new(ByHand {
-                uid,
-                pid,
-                reason: reason.into(),
-            }))
+            let by_hand: StoredByHand<'_> = postcard::from_bytes(rest).with_context(unreadable)?;
+            Some(Box::new(by_hand.into()))
         }
     };
     Ok(Record {

@@ -4,11 +4,13 @@ use std::fs::{self, File};
 use std::io;
 use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use anyhow::{Context as _, bail, ensure};
 use redb::{Database, DatabaseError, ReadableDatabase as _, StorageError, TableHandle as _};
 
-use super::{ABOUT, HANDLED, POSITIONS, RECORDS, VERSION};
+use super::history::HISTORY;
+use super::{ABOUT, HANDLED, OLDEST, POSITIONS, RECORDS, VERSION};
 
 /// Name of the file in the state directory.
 pub(super) const NAME: &str = "arfw.redb";
@@ -19,7 +21,7 @@ pub(super) struct StoreFile {
     /// Device and inode.
     id: (u64, u64),
     /// `None` after a failure: a database that could not be written refuses everything until it is opened again.
-    database: Option<Database>,
+    database: Option<Arc<Database>>,
 }
 
 impl StoreFile {
@@ -36,7 +38,7 @@ impl StoreFile {
         Ok(Self {
             path: path.to_owned(),
             id: id(path)?,
-            database: Some(database),
+            database: Some(Arc::new(database)),
         })
     }
 
@@ -45,14 +47,14 @@ impl StoreFile {
     /// # Errors
     ///
     /// When it cannot be opened, or another file stands in its place.
-    pub(super) fn database(&mut self) -> anyhow::Result<&Database> {
+    pub(super) fn database(&mut self) -> anyhow::Result<&Arc<Database>> {
         if self.database.is_none() {
             ensure!(
                 id(&self.path)? == self.id,
                 "`{}` is not the file any more that was opened at the start",
                 self.path.display()
             );
-            self.database = Some(open(&self.path)?);
+            self.database = Some(Arc::new(open(&self.path)?));
         }
         self.database.as_ref().context("the store is closed")
     }
@@ -89,13 +91,14 @@ fn make(path: &Path) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// Makes the tables.
+/// Makes the tables that are not there, and notes the version, in one transaction.
 pub(super) fn lay_out(database: &Database) -> anyhow::Result<()> {
     let transaction = database.begin_write()?;
     transaction.open_table(ABOUT)?.insert("version", VERSION)?;
     transaction.open_table(RECORDS)?;
     transaction.open_table(POSITIONS)?;
     transaction.open_table(HANDLED)?;
+    transaction.open_table(HISTORY)?;
     Ok(transaction.commit()?)
 }
 
@@ -112,12 +115,16 @@ fn open(path: &Path) -> anyhow::Result<Database> {
         .open(path)
         .map_err(explained)
         .with_context(refused)?;
-    recognise(&database).with_context(refused)?;
+    if recognise(&database).with_context(refused)? < VERSION {
+        // What makes the tables of a new store adds to an old one those that it lacks.
+        lay_out(&database)
+            .with_context(|| format!("cannot bring the store `{name}` to version {VERSION}"))?;
+    }
     Ok(database)
 }
 
-/// Makes sure that it is a store of this version.
-fn recognise(database: &Database) -> anyhow::Result<()> {
+/// Makes sure that it is a store that can be read, and gives its version.
+fn recognise(database: &Database) -> anyhow::Result<u64> {
     let transaction = database.begin_read()?;
     let tables: Vec<String> = transaction
         .list_tables()?
@@ -129,11 +136,13 @@ fn recognise(database: &Database) -> anyhow::Result<()> {
         false => None,
     };
     match version.map(|version| version.value()) {
-        Some(VERSION) => Ok(()),
+        Some(version @ OLDEST..=VERSION) => Ok(version),
         Some(version) if version > VERSION => bail!(
             "it is of version {version}, and this arfw reads up to version {VERSION}: start the newer arfw that wrote it"
         ),
-        Some(version) => bail!("it is of version {version}, and this arfw reads version {VERSION}"),
+        Some(version) => {
+            bail!("it is of version {version}, and this arfw reads versions {OLDEST} to {VERSION}")
+        }
         None => bail!(
             "it is another program's: expected a table `about` with a version, found the tables [{}]; name another \
              directory with --state-dir, or move the file away",

@@ -7,7 +7,7 @@ use proptest::prelude::*;
 use proptest::sample::Index;
 use redb::StorageBackend;
 
-use super::tests::{CLOCKS, change, record};
+use super::tests::{CLOCKS, change, ended, record};
 use super::*;
 use crate::source::FileId;
 
@@ -94,7 +94,7 @@ impl StorageBackend for Disk {
 struct Run {
     done: Vec<Operation>,
     /// Operations done when the commit had returned, and the state that it made.
-    commits: Vec<(usize, Held)>,
+    commits: Vec<(usize, Held, Vec<Past<Wall>>)>,
 }
 
 /// All that is in it.
@@ -109,7 +109,7 @@ fn read(database: &Database) -> anyhow::Result<Held> {
     Ok(held)
 }
 
-/// Bans come, move and go, the position advances with each.
+/// Bans come, move and go, the position and the history advance with each.
 fn run() -> Run {
     let disk = Disk::default();
     let database = Database::builder()
@@ -122,7 +122,8 @@ fn run() -> Run {
     };
     let note = |run: &mut Run| {
         let done = disk.state.lock().unwrap().done.len();
-        run.commits.push((done, read(&database).unwrap()));
+        let history = history::all(&database).unwrap();
+        run.commits.push((done, read(&database).unwrap(), history));
     };
     note(&mut run);
     for number in 1..=COMMITS {
@@ -138,6 +139,8 @@ fn run() -> Run {
                     .map(|record| record.on_the_wall(CLOCKS)),
             )
         });
+        let history = (0..number % 4).map(|one| ended(&format!("203.0.113.{}", number * 4 + one)));
+        let history = history.collect();
         let position = Position {
             file: FileId::default(),
             offset: number * 1_000,
@@ -149,6 +152,7 @@ fn run() -> Run {
             positions: BTreeMap::from([("alerts.json".into(), position)]),
             handled: (number * 100..number * 100 + 20).collect(),
             boot: None,
+            history,
             since: None,
         };
         commit(&database, &batch).unwrap();
@@ -186,9 +190,9 @@ fn left(done: &[Operation], cut: usize, mut survives: impl FnMut() -> bool) -> V
     disk
 }
 
-/// AR-IMP-1, AR-IMP-8: bans, positions and identifiers are those of one commit, at or after the last that returned.
+/// AR-IMP-1, AR-IMP-8: bans, positions, identifiers and the history are those of one commit, at or after the last that returned.
 fn check(run: &Run, cut: usize, survives: impl FnMut() -> bool) {
-    let returned = run.commits.iter().rposition(|(done, _)| *done <= cut);
+    let returned = run.commits.iter().rposition(|(done, ..)| *done <= cut);
     let Some(returned) = returned else {
         // The first layout is made beside its place and not linked in before it is whole.
         return;
@@ -196,10 +200,15 @@ fn check(run: &Run, cut: usize, survives: impl FnMut() -> bool) {
     let directory = tempfile::tempdir().unwrap();
     let disk = left(&run.done, cut, survives);
     fs::write(directory.path().join(file::NAME), disk).unwrap();
-    let (_, held) = Store::open(directory.path()).unwrap();
+    let (store, held) = Store::open(directory.path()).unwrap();
+    drop(store);
+    let database = Database::open(directory.path().join(file::NAME)).unwrap();
+    let past = history::all(&database).unwrap();
     let possible = run.commits[returned..].iter().take(2);
     assert!(
-        possible.clone().any(|(_, state)| *state == held),
+        possible
+            .clone()
+            .any(|(_, state, history)| *state == held && *history == past),
         "after {cut} operations: neither commit {returned} nor the next, but the alerts up to {:?}",
         held.positions
             .values()

@@ -1,10 +1,12 @@
 //! A store in a directory of its own, closed and opened again.
 
+mod history;
+
 use redb::TableHandle as _;
 
 use super::*;
 use crate::config::{Enforcement, Executable};
-use crate::ledger::{AlertId, Ban, ByHand};
+use crate::ledger::{AlertId, Ban, ByHand, End};
 use crate::offender::Offender;
 use crate::source::{FileId, Finished};
 use crate::time::{Expiry, Moment};
@@ -43,6 +45,19 @@ pub(super) fn change(record: &Record) -> Change {
     }
 }
 
+/// A ban that is over, on the wall clock.
+pub(super) fn ended(address: &str) -> Past<Wall> {
+    let until = Expiry::At(Moment::from_nanos(9_000));
+    let Record { key, ban, .. } = record(address, 1, Some(until)).on_the_wall(CLOCKS);
+    Past {
+        key,
+        ban: ban.unwrap(),
+        at: Wall::from_nanos(1_700_000_000_000_000_000),
+        end: End::Time,
+        line: Some(12),
+    }
+}
+
 fn reopened(directory: &Path) -> Vec<Record> {
     let (_, held) = Store::open(directory).unwrap();
     held.records
@@ -67,6 +82,7 @@ fn bans_and_counters_are_there_after_a_restart() {
     let gone = record("203.0.113.6", 1, None);
     store.save(
         [&timed, &permanent, &counted, &gone].map(change),
+        History::default(),
         None,
         CLOCKS,
     );
@@ -75,6 +91,7 @@ fn bans_and_counters_are_there_after_a_restart() {
             key: gone.key,
             record: None,
         }],
+        History::default(),
         None,
         CLOCKS,
     );
@@ -99,7 +116,12 @@ fn bans_of_prefixes_and_who_made_them_are_there_after_a_restart() {
     let v4 = by_hand("198.51.100.0/24", "a scan");
     let v6 = by_hand("2001:db8::/32", "");
     let host = by_hand("198.51.100.0", "its first address");
-    store.save([&v4, &v6, &host].map(change), None, CLOCKS);
+    store.save(
+        [&v4, &v6, &host].map(change),
+        History::default(),
+        None,
+        CLOCKS,
+    );
     drop(store);
     let mut kept = reopened(directory.path());
     kept.sort_by(|left, right| left.key.cmp(&right.key));
@@ -113,6 +135,7 @@ fn a_later_change_replaces_an_earlier_one() {
     for offences in 1..=100 {
         store.save(
             [change(&record("198.51.100.9", offences, None))],
+            History::default(),
             None,
             CLOCKS,
         );
@@ -150,6 +173,7 @@ fn each_file_has_its_latest_position() {
     for (file, offset) in [("a.json", 10), ("b.json", 20), ("a.json", 30)] {
         store.save(
             [],
+            History::default(),
             Some(Progress {
                 file: Path::new(file),
                 position: position(offset, b"end\n"),
@@ -171,7 +195,7 @@ fn handle(store: &Store, handled: impl IntoIterator<Item = u64>) {
         position: Position::default(),
         handled: handled.into_iter().collect(),
     };
-    store.save([], Some(progress), CLOCKS);
+    store.save([], History::default(), Some(progress), CLOCKS);
 }
 
 /// AR-IMP-8
@@ -223,7 +247,7 @@ fn check_refused(spoil: impl FnOnce(&Path), words: &[&str]) -> [Vec<u8>; 2] {
     let path = directory.path().join(file::NAME);
     let (store, _) = Store::open(directory.path()).unwrap();
     let many = (0..50).map(|last| change(&record(&format!("198.51.100.{last}"), 1, None)));
-    store.save(many, None, CLOCKS);
+    store.save(many, History::default(), None, CLOCKS);
     drop(store);
     spoil(&path);
     let before = fs::read(&path).unwrap();
@@ -313,7 +337,7 @@ fn a_store_of_a_newer_version_is_refused() {
             drop(about);
             transaction.commit().unwrap();
         },
-        &["it is of version 2", "up to version 1"],
+        &["it is of version 3", "up to version 2"],
     );
 }
 
@@ -342,7 +366,7 @@ fn what_was_waited_for_is_on_the_disk() {
     let copy = tempfile::tempdir().unwrap();
     for offences in 1..=20 {
         let wanted = record("198.51.100.7", offences, None);
-        store.save([change(&wanted)], None, CLOCKS);
+        store.save([change(&wanted)], History::default(), None, CLOCKS);
         assert!(store.wait(Duration::from_secs(20)));
         // What a crash would leave.
         fs::copy(&path, copy.path().join("arfw.redb")).unwrap();
@@ -367,12 +391,22 @@ fn the_boot_of_the_times_is_kept_until_another_takes_its_place() {
     for boot in [before_1970, later] {
         let (store, _) = Store::open(directory.path()).unwrap();
         store.reckon(boot);
-        store.save([change(&record("203.0.113.5", 1, None))], None, CLOCKS);
+        store.save(
+            [change(&record("203.0.113.5", 1, None))],
+            History::default(),
+            None,
+            CLOCKS,
+        );
         drop(store);
         let (store, held) = Store::open(directory.path()).unwrap();
         assert_eq!((store.boot(), held.records.len()), (Some(boot), 1));
         // What is saved without another word leaves it.
-        store.save([change(&record("203.0.113.6", 1, None))], None, CLOCKS);
+        store.save(
+            [change(&record("203.0.113.6", 1, None))],
+            History::default(),
+            None,
+            CLOCKS,
+        );
         drop(store);
         let (store, _) = Store::open(directory.path()).unwrap();
         assert_eq!(store.boot(), Some(boot));
@@ -381,6 +415,7 @@ fn the_boot_of_the_times_is_kept_until_another_takes_its_place() {
                 key: record("203.0.113.6", 1, None).key,
                 record: None,
             }],
+            History::default(),
             None,
             CLOCKS,
         );

@@ -1,10 +1,11 @@
 //! A store as lines of JSON and back, and what of a damaged one can be read. Never changes a store that is there.
 
 mod line;
+mod past;
 #[cfg(test)]
 mod tests;
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::ffi::OsStr;
 use std::fs::{self, File};
 use std::io::{self, Write};
@@ -21,8 +22,11 @@ use redb::{
 use serde::Serialize;
 
 use self::line::{Handled, Header, Line, StoredPosition, StoredRecord};
+use self::past::StoredPast;
 use super::file::{self, StoreFile};
-use super::{ABOUT, Batch, HANDLED, Held, POSITIONS, RECORDS, VERSION, commit, encoding};
+use super::history::HISTORY;
+use super::{ABOUT, Batch, HANDLED, Held, OLDEST, POSITIONS, RECORDS, VERSION, commit, encoding};
+use crate::ledger::History;
 
 /// Identifiers on one line, and in one row of an imported store.
 const HANDLED_PER_LINE: usize = 1024;
@@ -124,9 +128,9 @@ impl Contents {
             .open_table(ABOUT)
             .context("it is another program's")?;
         match about.get("version")?.map(|version| version.value()) {
-            Some(VERSION) => {}
+            Some(OLDEST..=VERSION) => {}
             found => bail!(
-                "expected a store of version {VERSION}, found {}",
+                "expected a store of version {OLDEST} to {VERSION}, found {}",
                 found.map_or("none".to_owned(), |version| version.to_string())
             ),
         }
@@ -156,6 +160,15 @@ impl Contents {
             held.handled.extend(encoding::handled(value));
             Ok(())
         });
+        let mut rows = BTreeMap::new();
+        each(transaction, HISTORY, damage, |first, row| {
+            let entries = encoding::history(row)
+                .with_context(|| format!("the history from number {first} on is damaged"))?;
+            rows.insert(first, entries);
+            Ok(())
+        });
+        held.forgotten = rows.first_key_value().map_or(0, |(&first, _)| first);
+        held.history = rows.into_values().flatten().collect();
         Ok(())
     }
 }
@@ -235,6 +248,9 @@ pub fn export(held: &Held, mut out: impl Write) -> anyhow::Result<()> {
             &Line::Handled(handled.iter().copied().map(Handled).collect()),
         )?;
     }
+    for past in &held.history {
+        write_line(&mut out, &Line::Past(StoredPast::from(past)))?;
+    }
     out.flush()?;
     Ok(())
 }
@@ -259,11 +275,14 @@ pub fn parse(text: &[u8]) -> Result<Held, Vec<String>> {
         None => return Err(Vec::new()),
     };
     let mut mistakes = Vec::new();
-    let mut held = Held::default();
+    let mut held = Held {
+        forgotten: header.forgotten,
+        ..Held::default()
+    };
     let mut keys = BTreeSet::new();
-    if header.arfw_store != VERSION {
+    if !(OLDEST..=VERSION).contains(&header.arfw_store) {
         mistakes.push(format!(
-            "1:1: expected `arfw_store` {VERSION}, found {}",
+            "1:1: expected `arfw_store` {OLDEST} to {VERSION}, found {}",
             header.arfw_store
         ));
     }
@@ -292,19 +311,26 @@ pub fn parse(text: &[u8]) -> Result<Held, Vec<String>> {
                 held.handled
                     .extend(handled.into_iter().map(|Handled(id)| id));
             }
+            Ok(Line::Past(past)) => held.history.push(past.into()),
             Err(error) => mistakes.push(line::told(&error, number)),
         }
     }
-    let found = Header::of(&held);
+    let found = Header {
+        arfw_store: header.arfw_store,
+        ..Header::of(&held)
+    };
     if mistakes.is_empty() && header != found {
         mistakes.push(format!(
-            "1:1: expected {} records, {} positions and {} handled alerts as this line says, found {}, {} and {}",
+            "1:1: expected {} records, {} positions, {} handled alerts and {} past bans as this line says, found {}, \
+             {}, {} and {}",
             header.records,
             header.positions,
             header.handled,
+            header.past,
             found.records,
             found.positions,
-            found.handled
+            found.handled,
+            found.past
         ));
     }
     if mistakes.is_empty() {
@@ -344,15 +370,21 @@ fn make(path: &Path, held: &Held) -> anyhow::Result<()> {
     let mut file = StoreFile::open(path)?;
     let database = file.database()?;
     let records = held.records.iter().cloned();
+    let mut history = History::after(held.forgotten);
+    for past in &held.history {
+        history.push(past.clone());
+    }
     let mut batch = Batch {
         changes: records
             .map(|record| (record.key.clone(), Some(record)))
             .collect(),
         positions: held.positions.clone(),
+        history,
         ..Batch::default()
     };
     commit(database, &batch)?;
     batch.changes.clear();
+    batch.history = History::default();
     for handled in held.handled.chunks(HANDLED_PER_LINE) {
         batch.handled = handled.to_vec();
         commit(database, &batch)?;

@@ -67,6 +67,33 @@ fn bad_requests_are_answered_with_a_problem_and_change_nothing() -> Result<()> {
         &get("/v2/bans"),
         (404, "Not Found", "there is nothing at this path"),
     )?;
+    check(
+        &scene,
+        &get("/v1/history?limit=0"),
+        (
+            422,
+            "Unprocessable Entity",
+            "expected a `limit` from 1 to 100000, found 0",
+        ),
+    )?;
+    check(
+        &scene,
+        &get("/v1/history?address=host"),
+        (
+            422,
+            "Unprocessable Entity",
+            "expected an address, or a network such as `192.0.2.0/24` or `2001:db8::/32`; found `host`",
+        ),
+    )?;
+    let (status, _, body) = ask(
+        &scene,
+        &get("/v1/history?address=198.51.100.0%2F24&limit=5"),
+    )?;
+    let told: Value = serde_json::from_slice(&body)?;
+    ensure!(
+        status == 200 && told["bans"][0]["address"] == V4 && told["forgotten"] == 0,
+        "{told}"
+    );
     let other_way = "this path is asked in another way; see the header `Allow`";
     for request in [get("/v1/reload"), post("/v1/bans", "{}")] {
         check(&scene, &request, (405, "Method Not Allowed", other_way))?;

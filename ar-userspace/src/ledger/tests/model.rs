@@ -82,11 +82,11 @@ impl State {
     fn happen(&mut self, event: Event, now: Moment) -> Ruling {
         let changed = match event {
             Event::Offence { offence, at } => return self.offend(&offence, at.min(now), now),
-            Event::Failed(effect) => self.fail(&effect, now),
+            Event::Failed(effect) | Event::NotMade(effect) => self.fail(&effect, now),
             // `hand` tells what it does, one case after another.
             Event::Ban(_) => unreachable!("the properties make no bans by hand"),
             Event::Adopt(adoption) => self.adopt(adoption, now),
-            Event::Unban(whom) => self.end(now, |entry, _| entry.is(&whom)),
+            Event::Unban(whom, _) => self.end(now, |entry, _| entry.is(&whom)),
             Event::Forgive(whom) => {
                 let meant = |entry: &&mut Entry| entry.count > 0 && entry.is(&whom);
                 let meant = self.entries.iter_mut().filter(meant);

@@ -27,7 +27,7 @@ proptest! {
         }
         for number in unbans {
             let whom = whom(&[&offender(number)]);
-            ledger.apply(Event::Unban(whom), seconds(0));
+            ledger.apply(Event::Unban(whom, BY_HAND), seconds(0));
             expected.remove(&number);
         }
         while ledger.next_effect().is_some() {}

@@ -119,7 +119,7 @@ fn any_step() -> impl Strategy<Value = Step> {
         2 => (any_key(), prop::option::of(0..50_u64))
             .prop_map(|(key, lasts)| What::Adopt { key, lasts }),
         3 => any::<Index>().prop_map(What::Failed),
-        3 => any_whom().prop_map(|whom| What::Event(Event::Unban(whom))),
+        3 => any_whom().prop_map(|whom| What::Event(Event::Unban(whom, BY_HAND))),
         2 => any_whom().prop_map(|whom| What::Event(Event::Forgive(whom))),
         1 => any_settings().prop_map(|settings| What::Event(Event::Settings(settings))),
         1 => select(vec![OnStop::ReleasePrograms, OnStop::ReleaseAll])

@@ -8,6 +8,7 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 use super::super::{Held, VERSION};
+use super::past::StoredPast;
 use crate::config::{Enforcement, Executable};
 use crate::ledger::{AlertId, Ban, ByHand, Key, Record};
 use crate::offender::Offender;
@@ -22,6 +23,12 @@ pub(super) struct Header {
     pub(super) records: usize,
     pub(super) positions: usize,
     pub(super) handled: usize,
+    /// Bans that are over. Version 1 had none.
+    #[serde(default)]
+    pub(super) past: usize,
+    /// Bans that ended before those.
+    #[serde(default)]
+    pub(super) forgotten: u64,
 }
 
 impl Header {
@@ -31,6 +38,8 @@ impl Header {
             records: held.records.len(),
             positions: held.positions.len(),
             handled: held.handled.len(),
+            past: held.history.len(),
+            forgotten: held.forgotten,
         }
     }
 }
@@ -42,6 +51,7 @@ pub(super) enum Line {
     Record(StoredRecord),
     Position(StoredPosition),
     Handled(Vec<Handled>),
+    Past(StoredPast),
 }
 
 #[derive(Debug, Serialize, Deserialize)]
@@ -57,7 +67,7 @@ pub(super) struct StoredRecord {
 
 #[derive(Debug, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-struct StoredBan {
+pub(super) struct StoredBan {
     since: Time,
     /// `None` for a permanent ban.
     until: Option<Time>,
@@ -130,7 +140,7 @@ macro_rules! text {
 
 #[derive(Clone, Copy, Debug, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
-struct Address(Offender);
+pub(super) struct Address(pub(super) Offender);
 
 text!(Address: |text: &str| text.parse().map(|prefix| Address(Offender::network(prefix)))
         .map_err(|_| expected("a literal address or network", text)),
@@ -138,7 +148,7 @@ text!(Address: |text: &str| text.parse().map(|prefix| Address(Offender::network(
 
 #[derive(Clone, Copy, Debug, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
-struct Time(Wall);
+pub(super) struct Time(pub(super) Wall);
 
 text!(Time: |text: &str| {
     text.parse::<Timestamp>().ok()
@@ -216,25 +226,31 @@ impl From<&Record<Wall>> for StoredRecord {
             offences: record.offences,
             last_offence: record.last_offence.map(Time),
             free_since: record.free_since.map(Time),
-            ban: record.ban.as_ref().map(|ban| StoredBan {
-                since: Time(ban.since),
-                until: match ban.until {
-                    Expiry::At(end) => Some(Time(end)),
-                    Expiry::Never => None,
-                },
-                by: match ban.enforcement {
-                    Enforcement::Kernel => By::Kernel,
-                    Enforcement::Program => By::Program,
-                },
-                response: ban.response,
-                rule: ban.rule_id,
-                alert: ban.alert_id.to_string(),
-                adopted: ban.adopted,
-                by_hand: ban.by_hand.as_ref().map(|by_hand| StoredByHand {
-                    uid: by_hand.uid,
-                    pid: by_hand.pid,
-                    reason: by_hand.reason.to_string(),
-                }),
+            ban: record.ban.as_ref().map(StoredBan::from),
+        }
+    }
+}
+
+impl From<&Ban<Wall>> for StoredBan {
+    fn from(ban: &Ban<Wall>) -> Self {
+        Self {
+            since: Time(ban.since),
+            until: match ban.until {
+                Expiry::At(end) => Some(Time(end)),
+                Expiry::Never => None,
+            },
+            by: match ban.enforcement {
+                Enforcement::Kernel => By::Kernel,
+                Enforcement::Program => By::Program,
+            },
+            response: ban.response,
+            rule: ban.rule_id,
+            alert: ban.alert_id.to_string(),
+            adopted: ban.adopted,
+            by_hand: ban.by_hand.as_ref().map(|by_hand| StoredByHand {
+                uid: by_hand.uid,
+                pid: by_hand.pid,
+                reason: by_hand.reason.to_string(),
             }),
         }
     }
@@ -250,24 +266,30 @@ impl From<StoredRecord> for Record<Wall> {
             offences: stored.offences,
             last_offence: stored.last_offence.map(|Time(wall)| wall),
             free_since: stored.free_since.map(|Time(wall)| wall),
-            ban: stored.ban.map(|ban| Ban {
-                since: ban.since.0,
-                until: ban.until.map_or(Expiry::Never, |Time(end)| Expiry::At(end)),
-                enforcement: match ban.by {
-                    By::Kernel => Enforcement::Kernel,
-                    By::Program => Enforcement::Program,
-                },
-                response: ban.response,
-                rule_id: ban.rule,
-                alert_id: AlertId::new(&ban.alert),
-                adopted: ban.adopted,
-                by_hand: ban.by_hand.map(|by_hand| {
-                    Box::new(ByHand {
-                        uid: by_hand.uid,
-                        pid: by_hand.pid,
-                        reason: by_hand.reason.into(),
-                    })
-                }),
+            ban: stored.ban.map(Ban::from),
+        }
+    }
+}
+
+impl From<StoredBan> for Ban<Wall> {
+    fn from(ban: StoredBan) -> Self {
+        Self {
+            since: ban.since.0,
+            until: ban.until.map_or(Expiry::Never, |Time(end)| Expiry::At(end)),
+            enforcement: match ban.by {
+                By::Kernel => Enforcement::Kernel,
+                By::Program => Enforcement::Program,
+            },
+            response: ban.response,
+            rule_id: ban.rule,
+            alert_id: AlertId::new(&ban.alert),
+            adopted: ban.adopted,
+            by_hand: ban.by_hand.map(|by_hand| {
+                Box::new(ByHand {
+                    uid: by_hand.uid,
+                    pid: by_hand.pid,
+                    reason: by_hand.reason.into(),
+                })
             }),
         }
     }

@@ -3,7 +3,7 @@
 use super::super::Store;
 use super::*;
 use crate::config::{Enforcement, Executable};
-use crate::ledger::{AlertId, Ban, ByHand, Key, Record};
+use crate::ledger::{AlertId, Ban, ByHand, End, Key, Past, Record};
 use crate::offender::Offender;
 use crate::source::{FileId, Finished, Position};
 use crate::time::{Expiry, Wall};
@@ -36,6 +36,18 @@ fn record(address: &str, ban: Option<(Expiry<Wall>, Enforcement)>) -> Record<Wal
     }
 }
 
+fn past(address: &str, end: End) -> Past<Wall> {
+    let until = (Expiry::Never, Enforcement::Kernel);
+    let Record { key, ban, .. } = record(address, Some(until));
+    Past {
+        key,
+        ban: ban.unwrap(),
+        at: Wall::from_nanos(1_700_000_600_000_000_001),
+        end,
+        line: (end == End::Time).then_some(12),
+    }
+}
+
 fn held() -> Held {
     let end = Expiry::At(Wall::from_nanos(i64::MAX));
     let position = Position {
@@ -56,6 +68,10 @@ fn held() -> Held {
             modified_ns: -1,
         }],
     };
+    let by_hand = End::Hand {
+        uid: 1000,
+        pid: None,
+    };
     let odd = PathBuf::from(OsStr::from_bytes(b"/100%25/\xfe.json"));
     Held {
         records: vec![
@@ -64,6 +80,12 @@ fn held() -> Held {
             record("2001:db8::1", Some((Expiry::Never, Enforcement::Program))),
         ],
         positions: [(odd, position.clone()), ("a.json".into(), position)].into(),
+        history: [
+            past("198.51.100.7", End::Time),
+            past("2001:db8::/32", by_hand),
+        ]
+        .into(),
+        forgotten: 12,
         handled: (0..3000).map(|id| id * 0x1234_5678_9abc).collect(),
     }
 }
@@ -78,6 +100,8 @@ fn assert_same(one: &Held, other: &Held) {
     assert_eq!(one.records, other.records);
     assert_eq!(one.positions, other.positions);
     assert_eq!(one.handled, other.handled);
+    assert_eq!(one.history, other.history);
+    assert_eq!(one.forgotten, other.forgotten);
 }
 
 #[test]
@@ -91,7 +115,11 @@ fn an_imported_store_holds_what_was_exported() {
         &parse(exported(&held).as_bytes()).unwrap(),
     )
     .unwrap();
-    let (store, opened) = Store::open(directory.path()).unwrap();
+    let (store, mut opened) = Store::open(directory.path()).unwrap();
+    // A daemon has no use for it.
+    assert!(opened.history.is_empty());
+    opened.history.clone_from(&held.history);
+    opened.forgotten = held.forgotten;
     assert_same(&opened, &held);
     let error = read(directory.path()).unwrap_err().to_string();
     assert!(error.contains("is in use: stop the daemon"), "{error}");
@@ -185,13 +213,37 @@ fn of_damaged_pages_the_rest_is_read() {
 }
 
 #[test]
+fn what_version_1_exported_is_imported() {
+    let mut old = held();
+    old.history.clear();
+    old.forgotten = 0;
+    let header = "\"arfw_store\":2,";
+    let text = exported(&old).replace(",\"past\":0,\"forgotten\":0", "");
+    let text = text.replace(header, "\"arfw_store\":1,");
+    assert!(
+        text.starts_with("{\"arfw_store\":1,\"records\":3,\"positions\":2,\"handled\":3000}\n")
+    );
+    assert_same(&parse(text.as_bytes()).unwrap(), &old);
+}
+
+#[test]
 fn every_mistake_has_its_place() {
     let text = exported(&held());
     for (right, wrong, told) in [
         (
-            "\"arfw_store\":1",
             "\"arfw_store\":2",
-            "1:1: expected `arfw_store` 1, found 2",
+            "\"arfw_store\":3",
+            "1:1: expected `arfw_store` 1 to 2, found 3",
+        ),
+        (
+            "\"past\":2",
+            "\"past\":1",
+            "and 1 past bans as this line says",
+        ),
+        (
+            "\"how\":\"time\"",
+            "\"how\":\"tim\"",
+            "found unknown variant `tim`",
         ),
         ("\"records\":3", "\"records\":4", "1:1: expected 4 records"),
         (
