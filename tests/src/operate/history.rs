@@ -139,6 +139,8 @@ fn each_ban_and_its_end_are_there_once_however_often_the_daemon_is_killed() -> R
     const MANY: u32 = 40;
     let scene = Scene::new(CONF, &[])?;
     let Scene { home, mut daemon } = scene;
+    // Its answer waits for the disk: from here on the position of the alerts is stored.
+    ensure!(home.output(&["forgive", "--all"])?.status.success());
     let addresses = |round: u32| (0..MANY).map(move |last| format!("198.18.{round}.{last}"));
     for round in 0..ROUNDS {
         let alerts = addresses(round).map(|srcip| alert::wazuh(5712, 10, &["sshd"], &srcip));
@@ -159,16 +161,19 @@ fn each_ban_and_its_end_are_there_once_however_often_the_daemon_is_killed() -> R
         let mut command = home.command(&arguments);
         command.stdout(Stdio::null()).stderr(Stdio::null());
         let mut unban = command.spawn()?;
-        if round % 2 == 0 {
-            // It may have been heard, or have changed something, or have been answered.
-            daemon.crash()?;
-            unban.wait()?;
-            daemon = home.start_dry(&[])?;
-        } else {
-            ensure!(unban.wait()?.success(), "unban {round}");
-            daemon.crash()?;
-            daemon = home.start_dry(&[])?;
+        // It may have been heard, or have changed something, or be written at this moment, or have been answered.
+        match round % 3 {
+            0 => {}
+            1 => {
+                daemon.wait_for(" unban ")?;
+                // Before, amid or after the commit.
+                std::thread::park_timeout(Duration::from_millis(10) * round);
+            }
+            _ => ensure!(unban.wait()?.success(), "unban {round}"),
         }
+        daemon.crash()?;
+        unban.wait()?;
+        daemon = home.start_dry(&[])?;
     }
     let bans: Vec<String> = home.bans()?.into_iter().map(|ban| ban.address).collect();
     let stored = history(&home, &["--limit", "100000"])?;

@@ -170,10 +170,14 @@ fn what_is_not_damaged_is_read() {
         records.insert(&*key, &b"\xff\xff"[..]).unwrap();
         records.insert(&b"\x07x"[..], &b""[..]).unwrap();
         drop(records);
+        let mut history = transaction.open_table(HISTORY).unwrap();
+        history.insert(99, &b"\0\0\0\x02x"[..]).unwrap();
+        drop(history);
         transaction.commit().unwrap();
     }
     let contents = read(directory.path()).unwrap();
-    assert_eq!(contents.damage.len(), 2, "{:?}", contents.damage);
+    assert_eq!(contents.damage.len(), 3, "{:?}", contents.damage);
+    assert!(contents.damage[2].contains("the history from number 99 on"));
     assert!(
         contents
             .damage
