@@ -5,6 +5,7 @@
 
 mod arrival;
 mod by_hand;
+mod drift;
 mod guarding;
 mod handled;
 pub mod instance;
@@ -43,6 +44,7 @@ use crate::surroundings::{self, Found, Sessions, Watch};
 use crate::time::{Moment, Wall};
 use arrival::Arrival;
 pub use by_hand::Widest;
+use drift::Drift;
 use handled::Handled;
 use instance::Instance;
 use journal::Journal;
@@ -87,6 +89,8 @@ pub struct Settings {
     pub log_programs: bool,
     /// The widest prefixes that may be banned.
     pub widest: Widest,
+    /// How long after a look at all that is enforced the next one begins; none is taken without it.
+    pub inspect_every: Option<Duration>,
     /// Who is protected besides those that are looked up.
     pub surroundings: surroundings::Settings,
 }
@@ -146,6 +150,9 @@ pub async fn run(
         .journal
         .ready(&daemon.settings, daemon.enforcer.as_ref(), start)?;
 
+    let inspect_every = daemon.settings.inspect_every;
+    let mut inspection = tokio::time::interval(inspect_every.unwrap_or(Duration::MAX));
+
     let ended = loop {
         daemon
             .alarm
@@ -162,6 +169,8 @@ pub async fn run(
             Some(found) = finds.recv() => Event::SurroundingsFound(found),
             Some(request) = requests.recv() => Event::Asked(request),
             Some(report) = reports.recv() => Event::Outcome(report),
+            // Before the alerts, or whoever makes many of them could keep it from being done.
+            _ = inspection.tick(), if inspect_every.is_some() => Event::InspectionDue,
             Some(batch) = batches.recv() => Event::Records(batch),
             ended = &mut follow => Event::SourceEnded(ended.map_err(io::Error::other).flatten()),
         };
@@ -169,6 +178,9 @@ pub async fn run(
             Event::Records(batch) => daemon.read(&batch),
             Event::DeadlineReached => daemon.let_go(),
             Event::Outcome(report) => daemon.hear(report),
+            Event::InspectionDue => {
+                inspection.reset_after(daemon.inspect(inspect_every.unwrap_or(Duration::MAX)));
+            }
             Event::SurroundingsFound(found) => daemon.protect(found),
             Event::SourceEnded(ended) => {
                 break ended.with_context(|| {
@@ -225,6 +237,8 @@ enum Event {
     Records(Batch),
     /// The ledger's next deadline has come.
     DeadlineReached,
+    /// It is time to look at some more of what is enforced.
+    InspectionDue,
     /// What must stay reachable has been looked up again.
     SurroundingsFound(Found),
     /// Somebody asks at the control socket.
@@ -267,6 +281,7 @@ struct Daemon {
     limits: Limits,
     alarm: Alarm,
     counts: Counts,
+    drift: Drift,
     handled: Handled,
     journal: Journal,
     /// How far the alerts were read, until the store is told.
@@ -315,6 +330,7 @@ impl Daemon {
             limits,
             alarm: Alarm::new().context("cannot make a timer")?,
             counts: Counts::default(),
+            drift: Drift::default(),
             handled: Handled::default(),
             journal: Journal::new(&settings),
             read_to: None,

@@ -6,6 +6,7 @@ use std::time::Duration;
 use super::Daemon;
 use super::journal::Drift;
 use crate::clock;
+use crate::config::Executable;
 use crate::control::view::Counts;
 use crate::enforcer::Hold;
 use crate::ledger::{self, Adoption, Key, Standing};
@@ -56,21 +57,7 @@ impl Daemon {
         for (offender, standing) in found {
             if self.ledger.standing(offender, now).is_none() {
                 drift.adopted += 1;
-                let key = Key {
-                    offender,
-                    executable: self.adopted_as(),
-                };
-                let Standing {
-                    since,
-                    until,
-                    rule_id,
-                } = standing;
-                let adoption = Adoption {
-                    key,
-                    since,
-                    until,
-                    rule_id,
-                };
+                let adoption = adoption(offender, self.adopted_as(), standing);
                 self.ledger.apply(ledger::Event::Adopt(adoption), now);
             }
         }
@@ -86,6 +73,24 @@ impl Daemon {
         // The white list may have grown while no daemon ran.
         self.release_white_listed(now);
         Ok(())
+    }
+}
+
+/// A ban that only the kernel knew.
+pub(super) fn adoption(offender: Offender, executable: Executable, standing: Standing) -> Adoption {
+    let Standing {
+        since,
+        until,
+        rule_id,
+    } = standing;
+    Adoption {
+        key: Key {
+            offender,
+            executable,
+        },
+        since,
+        until,
+        rule_id,
     }
 }
 

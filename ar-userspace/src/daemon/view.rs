@@ -85,6 +85,7 @@ impl Daemon {
             responses: self.settings.config.responses.len(),
             alerts: self.settings.alerts.display().to_string(),
             counts: self.counts.clone(),
+            drift: self.drift.since_start.clone(),
             active: view::Active {
                 v4: self.ledger.bans_v4(),
                 v6: self.ledger.bans_v6(),

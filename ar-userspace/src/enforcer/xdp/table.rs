@@ -9,6 +9,7 @@ use aya::Pod;
 use aya::maps::{HashMap, IterableMap as _, Map, MapData, MapError};
 
 use super::front::Front;
+use super::inspection::Pass;
 use super::prefixes::Prefixes;
 use crate::enforcer::{Counters, Enforced};
 use crate::ledger::Standing;
@@ -19,7 +20,7 @@ use crate::time::{Expiry, KernelClock};
 const IF_ABSENT: u64 = 1;
 
 /// A key of one of the ban maps, and what goes with its family.
-pub(super) trait Address: Pod + Ord {
+pub(super) trait Address: Pod + Ord + Send {
     /// The address part of a trie's key.
     type Network: Pod;
     /// Bits of [`setting`]: that there are prefixes, and that there are allowed networks.
@@ -130,12 +131,13 @@ impl Address for AddrV6 {
 }
 
 pub(super) struct Table<A: Address> {
-    bans: HashMap<MapData, A, Ban>,
+    pub(super) bans: HashMap<MapData, A, Ban>,
     /// Those of the bans that the bitmap counts: others can write and remove entries of a pinned map too, and
     /// no bit may go while a ban stands behind it.
-    counted: BTreeSet<A>,
-    prefixes: Prefixes<A>,
+    pub(super) counted: BTreeSet<A>,
+    pub(super) prefixes: Prefixes<A>,
     front: Front,
+    pub(super) pass: Pass<A>,
 }
 
 impl<A: Address> Table<A> {
@@ -152,6 +154,7 @@ impl<A: Address> Table<A> {
             counted,
             prefixes,
             front,
+            pass: Pass::first(),
         })
     }
 
