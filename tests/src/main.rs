@@ -2,6 +2,7 @@
 
 mod configuration;
 mod conformance;
+mod drift;
 mod executables;
 mod faults;
 mod guard;
