@@ -85,7 +85,7 @@ impl Scene {
         .with_context(|| format!("{:?}", self.home.status().map(|status| status.drift)))
     }
 
-    /// Whole passes later there is still no more to tell.
+    /// Ends in order, with so much drift and no more.
     fn ends_with(mut self, expected: &view::Drift) -> Result<Vec<String>> {
         self.drift_is(expected)?;
         let said = self.daemon.stop(Signal::TERM)?;
@@ -165,7 +165,7 @@ fn an_entry_that_is_added_by_hand_is_adopted_and_ends_in_time() {
         };
         let pins = scene.home.pin_dir();
         let model = scene.entry(OFFENDER)?.context("banned")?;
-        // Of the ten minutes, four seconds.
+        // Six seconds instead of ten minutes.
         let ban = Ban {
             expires_at_ns: model.banned_at_ns + 6_000_000_000,
             ..model

@@ -106,7 +106,8 @@ impl<A: Address> Table<A> {
         let most = 2 * self.room()? as usize;
         let (sender, receiver) = sync_channel(1);
         let walk = move || {
-            let mut keys = map.keys().take(most);
+            // Behind its last key, the walk of the library begins anew.
+            let mut keys = map.keys().fuse().take(most);
             loop {
                 let some: Result<Vec<A>, _> = keys.by_ref().take(chunk).collect();
                 let is_end = some.as_ref().map_or(true, Vec::is_empty);
