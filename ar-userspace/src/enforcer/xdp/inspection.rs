@@ -110,10 +110,11 @@ impl<A: Address> Table<A> {
             let mut keys = map.keys().fuse().take(most);
             loop {
                 let some: Result<Vec<A>, _> = keys.by_ref().take(chunk).collect();
-                let is_end = some.as_ref().map_or(true, Vec::is_empty);
+                // After a failure there is nothing more either.
+                let is_end = some.as_ref().is_ok_and(Vec::is_empty);
                 let some = some.context("cannot read the bans");
                 // Nobody takes it when the daemon ends.
-                if (is_end && some.is_ok()) || sender.send(some).is_err() || is_end {
+                if is_end || sender.send(some).is_err() {
                     break;
                 }
             }
