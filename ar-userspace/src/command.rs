@@ -178,6 +178,9 @@ struct RunArguments {
     /// Count offences of an address that are less than this apart as one [default: each counts]
     #[arg(long, value_name = "TIME", value_parser = humantime::parse_duration)]
     debounce: Option<Duration>,
+    /// Look this long after the last time whether the kernel still holds the bans as it should; 0s for never
+    #[arg(long, value_name = "TIME", default_value = "1m", value_parser = humantime::parse_duration)]
+    inspect_every: Duration,
     /// What a stop leaves in the kernel
     #[arg(long, value_enum, default_value_t)]
     on_stop: OnStop,

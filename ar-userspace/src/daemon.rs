@@ -5,6 +5,7 @@
 
 mod arrival;
 mod by_hand;
+mod drift;
 mod guarding;
 mod handled;
 mod history;
@@ -46,6 +47,7 @@ use crate::surroundings::{self, Found, Sessions, Watch};
 use crate::time::Moment;
 use arrival::Arrival;
 pub use by_hand::Widest;
+use drift::Drift;
 use handled::Handled;
 use instance::Instance;
 use journal::Journal;
@@ -99,6 +101,8 @@ pub struct Settings {
     pub log_programs: bool,
     /// The widest prefixes that may be banned.
     pub widest: Widest,
+    /// How long after a look at all that is enforced the next one begins; none is taken without it.
+    pub inspect_every: Option<Duration>,
     /// Who is protected besides those that are looked up.
     pub surroundings: surroundings::Settings,
 }
@@ -175,6 +179,8 @@ pub async fn run(
 
     let mut looks = interval(LOOK_EVERY);
     looks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    let inspect_every = daemon.settings.inspect_every;
+    let mut inspection = interval(inspect_every.unwrap_or(Duration::MAX));
 
     let ended = loop {
         daemon
@@ -195,6 +201,8 @@ pub async fn run(
             fresh = Reading::end(&mut daemon.reading) => Event::ConfigurationRead(fresh),
             Some(request) = requests.recv() => Event::Asked(request),
             Some(report) = reports.recv() => Event::Outcome(report),
+            // Before the alerts, or whoever makes many of them could keep it from being done.
+            _ = inspection.tick(), if inspect_every.is_some() => Event::InspectionDue,
             Some(batch) = batches.recv() => Event::Records(batch),
             ended = &mut follow => Event::SourceEnded(ended.map_err(io::Error::other).flatten()),
         };
@@ -203,6 +211,9 @@ pub async fn run(
             Event::DeadlineReached => daemon.let_go(),
             Event::LookDue => daemon.enforcer.look(),
             Event::Outcome(report) => daemon.hear(report),
+            Event::InspectionDue => {
+                inspection.reset_after(daemon.inspect(inspect_every.unwrap_or(Duration::MAX)));
+            }
             Event::SurroundingsFound(found) => daemon.protect(found),
             Event::SourceEnded(ended) => {
                 break ended.with_context(|| {
@@ -261,6 +272,8 @@ enum Event {
     DeadlineReached,
     /// It is time to see whether the enforcer still stands in the way of packets.
     LookDue,
+    /// It is time to look at some more of what is enforced.
+    InspectionDue,
     /// What must stay reachable has been looked up again.
     SurroundingsFound(Found),
     /// Somebody asks at the control socket.
@@ -308,6 +321,7 @@ struct Daemon {
     limits: Limits,
     alarm: Alarm,
     counts: Counts,
+    drift: Drift,
     handled: Handled,
     journal: Journal,
     /// How far it is behind the alert file.
@@ -373,6 +387,7 @@ impl Daemon {
             limits,
             alarm: Alarm::new().context("cannot make a timer")?,
             counts: Counts::default(),
+            drift: Drift::default(),
             handled: Handled::default(),
             journal: Journal::new(&settings),
             load: Arc::default(),

@@ -34,6 +34,14 @@ pub trait Enforcer {
     /// When the state cannot be read.
     fn enforced(&self, clock: KernelClock) -> anyhow::Result<Vec<Enforced>>;
 
+    /// Looks at up to `budget` more entries, as they are at this moment; a pass looks at each entry that has
+    /// been there all the time at least once. What ought to stand there is the caller's to know.
+    ///
+    /// # Errors
+    ///
+    /// When the state cannot be read.
+    fn inspect(&mut self, budget: usize, clock: KernelClock) -> anyhow::Result<Inspection>;
+
     /// How the enforcer stands: places, totals, bounds.
     ///
     /// # Errors
@@ -89,6 +97,35 @@ pub struct Enforced {
     pub standing: Standing,
     /// What was dropped.
     pub counters: Counters,
+}
+
+/// One step of a pass over all that is enforced.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Inspection {
+    /// What was looked at. There may be none although the pass is not through.
+    pub seen: Vec<Seen>,
+    /// Whether the pass is through; the next step begins another.
+    pub is_through: bool,
+}
+
+/// One offender as it was seen.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Seen {
+    /// Who.
+    pub offender: Offender,
+    /// What stands there.
+    pub presence: Presence,
+}
+
+/// What stands for one offender.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Presence {
+    /// Nothing.
+    Missing,
+    /// An entry whose end has come, so that nothing is dropped.
+    Over,
+    /// A ban.
+    Standing(Standing),
 }
 
 /// Packets of one offender since the ban began.

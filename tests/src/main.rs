@@ -3,6 +3,7 @@
 mod clocks;
 mod configuration;
 mod conformance;
+mod drift;
 mod executables;
 mod faults;
 mod guard;

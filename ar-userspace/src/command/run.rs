@@ -43,6 +43,7 @@ pub(super) fn run(arguments: &RunArguments) -> anyhow::Result<Exit> {
         programs: arguments.executables.settings(&arguments.runs),
         responses_log: arguments.runs.responses_log.clone(),
         log_programs: arguments.runs.log_programs(),
+        inspect_every: Some(arguments.inspect_every).filter(|every| !every.is_zero()),
         surroundings,
         widest: daemon::Widest {
             v4: arguments.widest_v4,

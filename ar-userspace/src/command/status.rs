@@ -106,6 +106,20 @@ fn render(status: &view::Status) -> String {
             ),
         );
     }
+    let drift = &status.drift;
+    if *drift != view::Drift::default() {
+        line(
+            "drift",
+            format!(
+                "{} restored, {} corrected, {} adopted, {} refused, {} swept",
+                output::count(drift.restored),
+                output::count(drift.corrected),
+                output::count(drift.adopted),
+                output::count(drift.refused),
+                output::count(drift.swept),
+            ),
+        );
+    }
     if let Some(trouble) = &status.store.trouble {
         line(
             "STORE",
@@ -174,6 +188,11 @@ mod tests {
                 bans: 3,
                 ..view::Counts::default()
             },
+            drift: view::Drift {
+                restored: 1,
+                swept: 2_000,
+                ..view::Drift::default()
+            },
             active: view::Active {
                 v4: 2,
                 v6: 1,
@@ -210,6 +229,7 @@ alerts      /var/ossec/logs/alerts/alerts.json
             1,234 lines, 0 malformed, 0 too long, 7 matched, 0 refused, 0 repeated, 0 late, 0 for other hosts
 banned      2 IPv4 of 131,072, 1 IPv6 of 131,072
             3 bans, 0 moved, 0 ended; 0 over a limit, 0 failed; 0 executables run, 0 left out
+drift       1 restored, 0 corrected, 0 adopted, 0 refused, 2,000 swept
 enforcer    xdp
 interface   eth0: generic (no native mode: the driver does not support it)
 packets     52,000 clean

@@ -272,6 +272,9 @@ pub struct Status {
     pub load: Load,
     /// What became of the alerts since the start.
     pub counts: Counts,
+    /// What stood otherwise in the enforcer than it ought to, since the start.
+    #[serde(default)]
+    pub drift: Drift,
     /// Addresses that are banned.
     pub active: Active,
     /// How the store stands.
@@ -363,6 +366,21 @@ pub struct Counts {
     pub over_limit: u64,
     /// Effects that an enforcer could not perform.
     pub failed: u64,
+}
+
+/// What somebody else changed in the enforcer while the daemon ran, and what was over there before it started.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct Drift {
+    /// Bans whose entry was gone and was put back.
+    pub restored: u64,
+    /// Bans whose end was another and was put right.
+    pub corrected: u64,
+    /// Bans that nobody here had made, taken over.
+    pub adopted: u64,
+    /// Such bans that must not be, removed.
+    pub refused: u64,
+    /// Entries of bans that were over, removed.
+    pub swept: u64,
 }
 
 /// Addresses that are banned.

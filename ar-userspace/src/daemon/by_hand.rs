@@ -85,7 +85,7 @@ impl Daemon {
     }
 
     /// Why this must not be banned, and what to do about it.
-    fn forbids(&self, offender: Offender, force: bool) -> Option<String> {
+    pub(super) fn forbids(&self, offender: Offender, force: bool) -> Option<String> {
         let prefix = offender.prefix();
         let widest = match prefix.addr().is_ipv4() {
             true => self.settings.widest.v4,

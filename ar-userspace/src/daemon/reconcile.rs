@@ -6,6 +6,7 @@ use std::time::Duration;
 use super::Daemon;
 use super::journal::Drift;
 use crate::clock;
+use crate::config::Executable;
 use crate::control::view::Counts;
 use crate::enforcer::{Enforced, Hold};
 use crate::ledger::{self, Adoption, Key, Standing};
@@ -61,20 +62,7 @@ impl Daemon {
         }
         drift.adopted = unknown.len();
         for (offender, standing) in unknown {
-            let Standing {
-                since,
-                until,
-                rule_id,
-            } = standing;
-            let adoption = Adoption {
-                key: Key {
-                    offender,
-                    executable: self.adopted_as(),
-                },
-                since,
-                until,
-                rule_id,
-            };
+            let adoption = adoption(offender, self.adopted_as(), standing);
             self.ledger.apply(ledger::Event::Adopt(adoption), now);
         }
         self.perform(now);
@@ -88,6 +76,24 @@ impl Daemon {
         self.journal.reconciled(drift);
         // The white list may have grown while no daemon ran.
         self.release_white_listed(now);
+    }
+}
+
+/// A ban that only the kernel knew.
+pub(super) fn adoption(offender: Offender, executable: Executable, standing: Standing) -> Adoption {
+    let Standing {
+        since,
+        until,
+        rule_id,
+    } = standing;
+    Adoption {
+        key: Key {
+            offender,
+            executable,
+        },
+        since,
+        until,
+        rule_id,
     }
 }
 

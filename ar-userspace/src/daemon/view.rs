@@ -101,6 +101,7 @@ impl Daemon {
                 forgotten: self.ledger.evicted(),
             },
             counts: self.counts.clone(),
+            drift: self.drift.since_start.clone(),
             active: view::Active {
                 v4: self.ledger.bans_v4(),
                 v6: self.ledger.bans_v6(),

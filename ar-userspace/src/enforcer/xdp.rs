@@ -5,6 +5,7 @@
 
 mod bpffs;
 mod front;
+mod inspection;
 mod interface;
 mod links;
 mod prefixes;
@@ -21,7 +22,7 @@ use aya::maps::{Array, Map, MapData, PerCpuArray};
 use aya::programs::{Program, ProgramError, Xdp as XdpProgram};
 use aya::{Ebpf, EbpfLoader};
 
-use super::{Condition, Counters, Enforced, Enforcer, Failure, Hold, Leave, Place};
+use super::{Condition, Counters, Enforced, Enforcer, Failure, Hold, Inspection, Leave, Place};
 use crate::ledger::Standing;
 use crate::offender::{Offender, Prefix};
 use crate::time::KernelClock;
@@ -67,6 +68,8 @@ struct State {
     v6: Table<AddrV6>,
     stats: PerCpuArray<MapData, Total>,
     settings: Array<MapData, u32>,
+    /// Whether a pass of inspection has done IPv4.
+    v4_inspected: bool,
 }
 
 impl Xdp {
@@ -133,6 +136,7 @@ impl Xdp {
             )?,
             stats: PerCpuArray::try_from(take(&mut kernel, map::STATS)?)?,
             settings: Array::try_from(take(&mut kernel, map::SETTINGS)?)?,
+            v4_inspected: false,
         };
         state.write_settings()?;
         let xdp = load_program(&mut kernel)?;
@@ -206,6 +210,10 @@ impl Enforcer for Xdp {
 
     fn enforced(&self, clock: KernelClock) -> anyhow::Result<Vec<Enforced>> {
         self.state.enforced(clock)
+    }
+
+    fn inspect(&mut self, budget: usize, clock: KernelClock) -> anyhow::Result<Inspection> {
+        self.state.inspect(budget, clock)
     }
 
     fn condition(&self) -> anyhow::Result<Condition> {
@@ -300,6 +308,20 @@ impl State {
         let mut enforced = self.v4.enforced(clock)?;
         enforced.append(&mut self.v6.enforced(clock)?);
         Ok(enforced)
+    }
+
+    fn inspect(&mut self, budget: usize, clock: KernelClock) -> anyhow::Result<Inspection> {
+        let mut seen = Vec::new();
+        if !self.v4_inspected {
+            self.v4_inspected = self.v4.inspect(budget, clock, &mut seen)?;
+            return Ok(Inspection {
+                seen,
+                is_through: false,
+            });
+        }
+        let is_through = self.v6.inspect(budget, clock, &mut seen)?;
+        self.v4_inspected = !is_through;
+        Ok(Inspection { seen, is_through })
     }
 
     fn totals(&self) -> anyhow::Result<Vec<(&'static str, Counters)>> {

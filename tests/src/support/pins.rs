@@ -8,8 +8,8 @@ use std::process::Command;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result, bail, ensure};
-use ar_ebpf::{AddrV4, AddrV6, Ban, map};
-use aya::maps::{HashMap, Map, MapData, MapInfo, loaded_maps};
+use ar_ebpf::{AddrV4, AddrV6, Ban, FrontBit, map};
+use aya::maps::{Array, HashMap, Map, MapData, MapInfo, loaded_maps};
 use aya::programs::links::{FdLink, PinnedLink};
 use aya::programs::{loaded_links, loaded_programs};
 use xtask::netns::{INTERFACE, Namespace};
@@ -197,4 +197,26 @@ pub fn has_xdp(side: &Namespace) -> Result<bool> {
     let links: serde_json::Value = serde_json::from_slice(&output.stdout)?;
     ensure!(links[0]["ifname"] == INTERFACE, "found {links}");
     Ok(links[0].get("xdp").is_some())
+}
+
+/// The pinned map of IPv4 bans, to be written as an operator with `bpftool` would.
+///
+/// # Errors
+///
+/// When it is not pinned there.
+pub fn bans_v4(pin_dir: &Path) -> Result<HashMap<MapData, AddrV4, Ban>> {
+    let data = MapData::from_pin(pin_dir.join(map::BANS_V4.to_lowercase()))?;
+    Ok(HashMap::try_from(Map::HashMap(data))?)
+}
+
+/// Whether the front bitmap has the bit of an address.
+///
+/// # Errors
+///
+/// When it is not pinned there or cannot be read.
+pub fn has_front_bit(pin_dir: &Path, address: AddrV4) -> Result<bool> {
+    let data = MapData::from_pin(pin_dir.join(map::FRONT_V4.to_lowercase()))?;
+    let front = Array::<_, u64>::try_from(Map::Array(data))?;
+    let bit = FrontBit::of_v4(address);
+    Ok(front.get(&bit.word(), 0)? & bit.mask() != 0)
 }

@@ -4,6 +4,7 @@
 //! daemon is there to see one end, the value of each prefix carries the latest end of all that hold it.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::ops::Bound;
 
 use anyhow::Context as _;
 use ar_ebpf::{Ban, FrontBit, PrefixBan, setting};
@@ -157,6 +158,23 @@ impl<A: Address> Prefixes<A> {
             self.allowed.remove(network);
         }
         Ok(())
+    }
+
+    /// Those of the next `budget` prefixes whose own end has come, and the last that was looked at.
+    pub(super) fn over(
+        &self,
+        after: Bound<Prefix>,
+        budget: usize,
+        clock: KernelClock,
+    ) -> (Vec<Prefix>, Option<Prefix>) {
+        let (mut over, mut last) = (Vec::new(), None);
+        for (&prefix, &end) in self.ends.range((after, Bound::Unbounded)).take(budget) {
+            last = Some(prefix);
+            if end <= clock.now_nanos() {
+                over.push(prefix);
+            }
+        }
+        (over, last)
     }
 
     pub(super) fn enforced(&self, clock: KernelClock) -> anyhow::Result<Vec<Enforced>> {

@@ -11,6 +11,7 @@ use aya::Pod;
 use aya::maps::{HashMap, IterableMap as _, Map, MapData, MapError};
 
 use super::front::Front;
+use super::inspection::Pass;
 use super::prefixes::Prefixes;
 use crate::enforcer::{Counters, Enforced, Failure};
 use crate::ledger::Standing;
@@ -21,7 +22,7 @@ use crate::time::{Expiry, KernelClock};
 const IF_ABSENT: u64 = 1;
 
 /// A key of one of the ban maps, and what goes with its family.
-pub(super) trait Address: Pod + Ord {
+pub(super) trait Address: Pod + Ord + Send {
     /// The address part of a trie's key.
     type Network: Pod;
     /// Bits of [`setting`]: that there are prefixes, and that there are allowed networks.
@@ -132,15 +133,16 @@ impl Address for AddrV6 {
 }
 
 pub(super) struct Table<A: Address> {
-    bans: HashMap<MapData, A, Ban>,
+    pub(super) bans: HashMap<MapData, A, Ban>,
     /// Those of the bans that the bitmap counts: others can write and remove entries of a pinned map too, and
     /// no bit may go while a ban stands behind it.
-    counted: BTreeSet<A>,
+    pub(super) counted: BTreeSet<A>,
     /// Bans that are new, until [`Table::flush`] writes them together; all are counted in `counted`, and not yet
     /// in the bitmap.
     staged: Vec<Staged<A>>,
-    prefixes: Prefixes<A>,
+    pub(super) prefixes: Prefixes<A>,
     front: Front,
+    pub(super) pass: Pass<A>,
 }
 
 struct Staged<A> {
@@ -177,6 +179,7 @@ impl<A: Address> Table<A> {
             staged: Vec::new(),
             prefixes,
             front,
+            pass: Pass::first(),
         })
     }
 
