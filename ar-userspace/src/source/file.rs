@@ -246,7 +246,8 @@ impl Follower {
                 break None;
             }
         };
-        if !self.missing && std::mem::take(&mut self.in_trouble) {
+        // What was open already may be read all the while: only at its end is the name looked at.
+        if batch.is_none() && !self.missing && std::mem::take(&mut self.in_trouble) {
             tracing::info!("`{}` can be read again", self.path.display());
         }
         Ok(batch)
