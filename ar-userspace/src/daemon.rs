@@ -152,6 +152,8 @@ pub async fn run(
 
     let mut looks = interval(LOOK_EVERY);
     looks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    // Not at once: the alerts are looked at first.
+    looks.reset();
 
     let ended = loop {
         daemon
