@@ -115,7 +115,11 @@ impl Follower {
         };
         follower.watch.watch_names(path);
         let start = match follower.settle() {
-            Ok(start) => start,
+            Ok(start) => {
+                // What comes behind the present end comes as it is written.
+                follower.backlog = start != Start::AtEnd;
+                start
+            }
             Err(error) if error.kind() == io::ErrorKind::IsADirectory => return Err(error),
             Err(error) => {
                 follower.trouble(&error);
