@@ -179,6 +179,8 @@ pub async fn run(
 
     let mut looks = interval(LOOK_EVERY);
     looks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    // Not at once: the alerts are looked at first.
+    looks.reset();
     let inspect_every = daemon.settings.inspect_every;
     let mut inspection = interval(inspect_every.unwrap_or(Duration::MAX));
 

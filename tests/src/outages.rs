@@ -122,10 +122,9 @@ fn an_alert_that_is_read_again_is_no_new_offence() -> Result<()> {
         let counts = read(&home, 7)?;
         ensure!((counts.repeated, counts.bans) == (3, 3), "{counts:?}");
 
-        // Replaced by another file, and the daemon is killed. What it did is on the disk: a ban by hand waits for that.
-        let by_hand = home.output(&["ban", "203.0.113.1", "--for", "1h"])?;
-        ensure!(by_hand.status.success(), "{by_hand:?}");
-        daemon.crash()?;
+        // Replaced by another file while no daemon runs. One that was killed might have read more than it stored,
+        // and the rest again: `faults` has that.
+        daemon.stop(Signal::TERM)?;
         let again = format!("{mended}{}", alert("198.51.100.1"));
         fs::remove_file(home.alerts())?;
         fs::write(home.alerts(), again.replace("was not", "is"))?;

@@ -204,7 +204,10 @@ impl Follower {
                 break None;
             }
         };
-        self.can_be_read();
+        // What was open already may be read all the while: only at its end is the name looked at.
+        if batch.is_none() {
+            self.can_be_read();
+        }
         Ok(batch)
     }
 

@@ -20,7 +20,8 @@ const ROOM: u32 = 16_384;
 fn a_map_that_others_have_filled_refuses_bans_loudly_until_there_is_room() -> Result<()> {
     let mut tally = Tally::of("a map filled from outside");
     let (link, home) = (Link::new()?, Home::new(CONF)?);
-    let mut daemon = home.start(&link, &[])?;
+    // What is over and of nobody would be swept away.
+    let mut daemon = home.start(&link, &["--inspect-every", "0s"])?;
     let mut stream = Stream::start(&link)?;
     home.append(&line(&Stream::offender().to_string()))?;
     daemon.wait_for(" ban ")?;

@@ -1,8 +1,9 @@
 //! Pins of an older version: its bans stand, with what they counted, until and after the new program takes over.
 
 use std::collections::BTreeMap;
+use std::fs;
 use std::net::IpAddr;
-use std::time::Duration;
+use std::time::Instant;
 
 use anyhow::{Result, ensure};
 use ar_ebpf::{ABI_VERSION, Ban, Outcome, map};
@@ -162,22 +163,48 @@ fn bans_of_an_older_version_stand_while_it_is_brought_up_to_date() -> Result<()>
 fn an_upgrade_that_is_cut_short_is_finished_by_the_next_start() -> Result<()> {
     let mut tally = Tally::of("killed while maps of version 1 are brought up to date");
     let mut dice = Dice(4);
-    let mut unfinished = 0;
+    let mut half_done = 0;
+    let whole = {
+        let scene = Scene::new()?;
+        let begun = Instant::now();
+        let daemon = scene.home.start(&scene.link, &[])?;
+        let whole = begun.elapsed();
+        scene.end(daemon)?;
+        whole
+    };
     for _ in 0..fault::times(3, 50) {
         let mut scene = Scene::new()?;
-        for _ in 0..4 {
-            let after = Duration::from_millis(dice.roll(60));
-            scene.home.kill_start(&scene.link, after)?;
-            tally.tried();
-            unfinished += u32::from(old_pins::version(scene.home.pin_dir())? == 1);
-        }
+        let pin_dir = scene.home.pin_dir();
+        // Some of the new maps are there.
+        let pins = scene.before.maps.len() + scene.before.links.len();
+        let some = pins + 1 + usize::try_from(dice.roll(5))?;
+        scene.home.kill_start(&scene.link, || {
+            fs::read_dir(pin_dir).is_ok_and(|pins| pins.count() >= some)
+        })?;
+        half_done += u32::from(old_pins::version(pin_dir)? == 1);
+        // At any time.
+        let (begun, after) = (Instant::now(), dice.roll(100));
+        let after = whole * u32::try_from(after)? / 100;
+        scene
+            .home
+            .kill_start(&scene.link, || begun.elapsed() >= after)?;
+        // As soon as the totals have been carried over, or the version is the new one.
+        let aside = pin_dir.join("stats_1");
+        let mut was_aside = false;
+        scene.home.kill_start(&scene.link, || {
+            let is_aside = aside.exists();
+            was_aside |= is_aside;
+            was_aside && !is_aside || old_pins::version(pin_dir).is_ok_and(|it| it == ABI_VERSION)
+        })?;
+        half_done += u32::from(old_pins::version(pin_dir)? == 1);
+        (0..3).for_each(|_| tally.tried());
         let passed = scene.stream.passed()?;
         tally.lost(passed, format!("{passed} packets passed before"));
         let daemon = scene.home.start(&scene.link, &[])?;
         scene.is_taken_over(&mut tally)?;
         scene.end(daemon)?;
     }
-    ensure!(unfinished > 0, "none was killed in time");
+    ensure!(half_done > 0, "none was killed in the middle");
     tally.end()
 }
 

@@ -2,6 +2,7 @@
 
 use std::fs;
 use std::path::PathBuf;
+use std::time::Instant;
 
 use anyhow::{Context as _, Result, ensure};
 use arfw::enforcer::xdp::OBJECT;
@@ -12,6 +13,7 @@ use tests::support::fault::{self, Tally};
 use tests::support::pins::Pinned;
 use xtask::netns::Link;
 
+use super::Dice;
 use super::stream::{Stream, the_ban};
 
 /// Long enough that nothing ends during the test.
@@ -120,6 +122,46 @@ fn a_ban_stands_through_a_crash_and_a_start() -> Result<()> {
     for _ in 0..fault::times(5, 100) {
         scene.follow(&mut tally, "during a crash and a start", true)?;
     }
+    scene.end(tally)
+}
+
+/// Nor does a start that is killed, however far it came.
+#[test]
+fn a_ban_stands_through_starts_that_are_killed() -> Result<()> {
+    let mut tally = Tally::of("killed while it starts under a banned host's packets");
+    let mut scene = Scene::new(&[])?;
+    scene.daemon.crash()?;
+    let begun = Instant::now();
+    scene.home.start(&scene.link, &[])?.crash()?;
+    let whole = begun.elapsed();
+    let mut dice = Dice(5);
+    for round in 0..fault::times(8, 200) {
+        let before = Pinned::read(scene.home.pin_dir())?;
+        let begun = Instant::now();
+        let after = whole * u32::try_from(dice.roll(100))? / 100;
+        scene.home.kill_start(&scene.link, || {
+            // At any time, or as soon as its program is in the place of the one before.
+            if round % 2 == 0 {
+                return begun.elapsed() >= after;
+            }
+            let now = Pinned::read(scene.home.pin_dir());
+            now.is_ok_and(|now| now.programs != before.programs)
+        })?;
+        tally.tried();
+        let passed = scene.stream.passed()?;
+        tally.lost(passed, format!("{passed} packets passed in round {round}"));
+        let now = Pinned::read(scene.home.pin_dir())?;
+        ensure!(
+            before.maps == now.maps && before.links == now.links,
+            "not the same maps and links: {before:?} and {now:?}"
+        );
+        ensure!(
+            round % 2 == 0 || before.programs != now.programs,
+            "the program was not replaced"
+        );
+    }
+    scene.daemon = scene.home.start(&scene.link, &[])?;
+    scene.follow(&mut tally, "afterwards", false)?;
     scene.end(tally)
 }
 

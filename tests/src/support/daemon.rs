@@ -8,7 +8,7 @@ use std::process::{Child, Command, Output, Stdio};
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::mpsc;
 use std::thread::JoinHandle;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result, bail, ensure};
 use arfw::control::view;
@@ -200,15 +200,18 @@ impl Home {
         Daemon::start(link.host.spawn(&mut command)?)
     }
 
-    /// Starts the daemon in the host's namespace and kills it so much later, ready or not.
+    /// Starts the daemon in the host's namespace and kills it as soon as `is_time`, which is asked over and over.
     ///
     /// # Errors
     ///
     /// When it cannot be started.
-    pub fn kill_start(&self, link: &Link, after: Duration) -> Result<()> {
+    pub fn kill_start(&self, link: &Link, mut is_time: impl FnMut() -> bool) -> Result<()> {
         let mut command = self.run_command(&self.alerts(), INTERFACE, MAX_BANS);
         let mut child = link.host.spawn(command.stderr(Stdio::null()))?;
-        std::thread::sleep(after);
+        let begun = Instant::now();
+        while !is_time() && begun.elapsed() < PATIENCE {
+            std::thread::park_timeout(Duration::from_micros(50));
+        }
         child.kill()?;
         child.wait()?;
         Ok(())
