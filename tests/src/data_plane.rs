@@ -58,6 +58,8 @@ pub struct Objects {
     pub bench: PathBuf,
     /// xdp-filter's program, where it is installed.
     pub xdp_filter: Option<PathBuf>,
+    /// A directory on a BPF file system, whose owner removes it when this process is ended before its time.
+    pub pin_dir: PathBuf,
 }
 
 /// Measures one number of bans and prefixes in one family.
@@ -71,9 +73,13 @@ pub fn measure(objects: &Objects, family: u8, bans: u32, prefixes: u32) -> Resul
     let honest: Vec<IpAddr> = (0..KEYS)
         .map(|number| address(family, 0x4000_0000 + u32::try_from(number).unwrap_or(0)))
         .collect();
-    let ours = Ours::load(&banned, prefixes, family)?;
+    let ours = Ours::load(&objects.pin_dir.join("arfw"), &banned, prefixes, family)?;
     let filter = match &objects.xdp_filter {
-        Some(object) if prefixes == 0 => Some(Filter::load(object, &banned)?),
+        Some(object) if prefixes == 0 => Some(Filter::load(
+            &objects.pin_dir.join("filter"),
+            object,
+            &banned,
+        )?),
         _ => None,
     };
     let mut frags = Driver::load(&objects.bench, false)?;
@@ -155,10 +161,9 @@ struct Ours {
 }
 
 impl Ours {
-    fn load(banned: &[IpAddr], prefixes: u32, family: u8) -> Result<Self> {
-        let pin_dir = PathBuf::from(format!("/sys/fs/bpf/arfw-bench-{}", std::process::id()));
+    fn load(pin_dir: &Path, banned: &[IpAddr], prefixes: u32, family: u8) -> Result<Self> {
         let settings = xdp::Settings {
-            pin_dir: pin_dir.clone(),
+            pin_dir: pin_dir.to_owned(),
             max_bans: u32::try_from(banned.len())?.max(16),
             mode: Mode::Auto,
             interfaces: Vec::new(),
@@ -167,7 +172,7 @@ impl Ours {
         let (mut enforcer, _) = xdp::Xdp::start(&settings, clock)?;
         // From here on, dropping removes the pins.
         let mut ours = Self {
-            pin_dir,
+            pin_dir: pin_dir.to_owned(),
             kernel: EbpfLoader::new().load(OBJECT)?,
         };
         let standing = Some(Standing {
@@ -212,19 +217,18 @@ struct Filter {
 }
 
 impl Filter {
-    fn load(object: &Path, banned: &[IpAddr]) -> Result<Self> {
+    fn load(pin_dir: &Path, object: &Path, banned: &[IpAddr]) -> Result<Self> {
         /// An address that is listed as a source (xdp-filter's `prog_features.h`).
         const SOURCE: u64 = 1;
-        let pin_dir = PathBuf::from(format!("/sys/fs/bpf/xdpfilt-bench-{}", std::process::id()));
-        fs::create_dir_all(&pin_dir)?;
+        fs::create_dir_all(pin_dir)?;
         let room = u32::try_from(banned.len())?.max(16);
         let loaded = EbpfLoader::new()
             .map_max_entries("filter_ipv4", room)
             .map_max_entries("filter_ipv6", room)
-            .default_map_pin_directory(&pin_dir)
+            .default_map_pin_directory(pin_dir)
             .load_file(object);
         let mut filter = Self {
-            pin_dir,
+            pin_dir: pin_dir.to_owned(),
             kernel: loaded.with_context(|| format!("loading {}", object.display()))?,
             name: "xdpfilt_alw_ip",
         };

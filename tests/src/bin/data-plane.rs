@@ -1,4 +1,4 @@
-//! `data-plane BENCH_OBJECT [XDP_FILTER_OBJECT]`: measures what a packet costs, and prints a line of JSON for each case.
+//! `data-plane PIN_DIR BENCH_OBJECT [XDP_FILTER_OBJECT]`: measures what a packet costs, and prints a line of JSON for each case.
 //!
 //! Only arguments, printing and the exit status stand here.
 
@@ -11,10 +11,10 @@ use tests::data_plane::{Objects, measure};
 
 fn main() -> Result<()> {
     let mut arguments = env::args_os().skip(1).map(PathBuf::from);
+    let usage = "usage: data-plane PIN_DIR BENCH_OBJECT [XDP_FILTER_OBJECT]";
     let objects = Objects {
-        bench: arguments
-            .next()
-            .context("usage: data-plane BENCH_OBJECT [XDP_FILTER_OBJECT]")?,
+        pin_dir: arguments.next().context(usage)?,
+        bench: arguments.next().context(usage)?,
         xdp_filter: arguments.next(),
     };
     for family in [4, 6] {

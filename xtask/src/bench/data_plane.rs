@@ -1,7 +1,8 @@
 //! What one packet costs, in nanoseconds over a program that does nothing: the `data-plane` program of the `tests`
 //! package, beside xdp-filter where it is installed. How it measures is said there.
 
-use std::path::Path;
+use std::fs;
+use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
 use serde_json::{Value, json};
@@ -25,13 +26,33 @@ pub(super) fn measure(ws: &Workspace) -> Result<Value> {
     }
     let mut cargo = ws.cargo();
     cargo.args(["run", "--quiet", "--release", "--package", "tests"]);
-    cargo.args(["--bin", "data-plane", "--"]).arg(object);
-    cargo.args(filter);
+    let pins = Pins::new()?;
+    cargo.args(["--bin", "data-plane", "--"]);
+    cargo.arg(&pins.0).arg(object).args(filter);
     let text = shell::look_up(&mut cargo)?;
     let figures: Result<Vec<Value>, _> = text.lines().map(serde_json::from_str).collect();
     let figures = figures.context("cannot read what `data-plane` says")?;
     table(&figures);
     Ok(json!(figures))
+}
+
+/// A directory of pins, which is removed however the measuring ends.
+struct Pins(PathBuf);
+
+impl Pins {
+    fn new() -> Result<Self> {
+        let path = PathBuf::from(format!("/sys/fs/bpf/arfw-xtask-{}", std::process::id()));
+        fs::create_dir_all(&path).with_context(|| format!("cannot make {}", path.display()))?;
+        Ok(Self(path))
+    }
+}
+
+impl Drop for Pins {
+    fn drop(&mut self) {
+        if let Err(error) = fs::remove_dir_all(&self.0) {
+            say(format_args!("cannot remove {}: {error}", self.0.display()));
+        }
+    }
 }
 
 fn xdp_filter() -> Option<String> {
