@@ -11,7 +11,7 @@ use crate::daemon::reload::{Fresh, Source};
 use crate::daemon::{self, Settings, Started};
 use crate::diagnostic;
 use crate::enforcer::dry_run::DryRun;
-use crate::enforcer::xdp;
+use crate::enforcer::{nftables, xdp};
 use crate::ledger::Limits;
 use crate::surroundings;
 
@@ -89,6 +89,21 @@ fn enforcer(arguments: &RunArguments) -> anyhow::Result<Started> {
             limits: limits(arguments.max_bans, arguments.max_bans),
             found: Vec::new(),
         }),
+        EnforcerKind::Nftables => {
+            let settings = nftables::Settings {
+                table: arguments.directories.nft_table.clone(),
+                max_bans: arguments.max_bans,
+                interfaces: arguments.interfaces.clone(),
+            };
+            let clock = clock::kernel_clock();
+            let (nftables, found) = nftables::Nftables::start(&settings, clock)?;
+            let (v4, v6) = nftables.room();
+            Ok(Started {
+                enforcer: Box::new(nftables),
+                limits: limits(v4, v6),
+                found,
+            })
+        }
         EnforcerKind::Xdp => {
             let settings = xdp::Settings {
                 pin_dir: arguments.directories.pin_dir.clone(),
