@@ -95,8 +95,7 @@ fn enforcer(arguments: &RunArguments) -> anyhow::Result<Started> {
                 max_bans: arguments.max_bans,
                 interfaces: arguments.interfaces.clone(),
             };
-            let clock = clock::kernel_clock();
-            let (nftables, found) = nftables::Nftables::start(&settings, clock)?;
+            let (nftables, found) = nftables::Nftables::start(&settings, clock::kernel_clock)?;
             let (v4, v6) = nftables.room();
             Ok(Started {
                 enforcer: Box::new(nftables),

@@ -57,14 +57,19 @@ pub struct Nftables {
 impl Nftables {
     /// Makes the table, or adopts the one that is there with its bans. Gives what it holds.
     ///
+    /// The clock is read for each part of a long answer: the kernel tells how much time is left as it answers.
+    ///
     /// # Errors
     ///
     /// When the kernel has no nf_tables or refuses, or a table of this name is made otherwise. A table that this
     /// start has made is removed again.
-    pub fn start(settings: &Settings, clock: KernelClock) -> anyhow::Result<(Self, Vec<Enforced>)> {
+    pub fn start(
+        settings: &Settings,
+        clock: impl Fn() -> KernelClock,
+    ) -> anyhow::Result<(Self, Vec<Enforced>)> {
         let table = &settings.table;
         let adopts = !sets(table).map_err(refused)?.is_empty();
-        let started = Self::make(settings, clock);
+        let started = Self::make(settings, &clock);
         if started.is_err() && !adopts {
             // Why the start failed is what has to be told; nobody is banned by this table.
             let _ = release(table);
@@ -72,7 +77,10 @@ impl Nftables {
         started.with_context(|| format!("cannot use the nftables table `inet {table}`"))
     }
 
-    fn make(settings: &Settings, clock: KernelClock) -> anyhow::Result<(Self, Vec<Enforced>)> {
+    fn make(
+        settings: &Settings,
+        clock: &dyn Fn() -> KernelClock,
+    ) -> anyhow::Result<(Self, Vec<Enforced>)> {
         let table = &settings.table;
         let found = sets(table).map_err(refused)?;
         let wanted: BTreeSet<Set> = Set::FIRST.into_iter().chain(found.into_keys()).collect();
@@ -102,8 +110,8 @@ impl Nftables {
                 false => "`--interface` is for XDP; nftables covers every interface".to_owned(),
             },
         };
-        let enforced = nftables.enforced(clock)?;
-        Ok((nftables, enforced))
+        let found = enforced(table, nftables.sets.iter().copied(), clock).map_err(refused)?;
+        Ok((nftables, found))
     }
 
     /// Bans that the sets have room for, of IPv4 and of IPv6 addresses.
@@ -307,7 +315,7 @@ impl Enforcer for Nftables {
     }
 
     fn enforced(&self, clock: KernelClock) -> anyhow::Result<Vec<Enforced>> {
-        enforced(&self.table, self.sets.iter().copied(), clock)
+        enforced(&self.table, self.sets.iter().copied(), &|| clock)
             .map_err(|why| anyhow!("cannot read the bans: {}", told(why)))
     }
 
@@ -356,7 +364,7 @@ pub fn inspect(table: &str, clock: KernelClock) -> anyhow::Result<Option<Vec<Enf
     if sets.is_empty() {
         return Ok(None);
     }
-    let bans = enforced(table, sets.into_keys(), clock).map_err(refused)?;
+    let bans = enforced(table, sets.into_keys(), &|| clock).map_err(refused)?;
     Ok(Some(bans))
 }
 
@@ -403,14 +411,14 @@ fn none_without_table<T>(list: Result<Vec<T>, Errno>) -> Result<Vec<T>, Errno> {
 fn enforced(
     table: &str,
     sets: impl IntoIterator<Item = Set>,
-    clock: KernelClock,
+    clock: &dyn Fn() -> KernelClock,
 ) -> Result<Vec<Enforced>, Errno> {
     let mut enforced = Vec::new();
     for set in sets {
         if let Set::Allow(_) = set {
             continue;
         }
-        let read = |attributes: &[u8]| Some(element::read(set, attributes, clock));
+        let read = |attributes: &[u8]| Some(element::read(set, attributes, clock()));
         let bans = Socket::open()?.list(&element::get_all(table, set), read)?;
         enforced.extend(bans.into_iter().flatten());
     }
