@@ -181,7 +181,7 @@ fn is_released_for_good(enforcer: Enforcer) -> Result<()> {
 
 /// Half of them of each family; the neighbour is not among them.
 fn bans_a_thousand_at_once(enforcer: Enforcer) -> Result<()> {
-    let mut scene = Scene::new(enforcer, false, &[])?;
+    let scene = Scene::new(enforcer, false, &[])?;
     let numbers = (1000..1500).flat_map(|n| [offender_v4(n), offender_v6(n)]);
     let alerts: String = numbers
         .chain([scene.offender])
