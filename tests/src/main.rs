@@ -6,6 +6,7 @@ mod executables;
 mod faults;
 mod guard;
 mod leftovers;
+mod nftables;
 mod operate;
 mod outages;
 mod packets;

@@ -68,7 +68,7 @@ impl Nftables {
         clock: impl Fn() -> KernelClock,
     ) -> anyhow::Result<(Self, Vec<Enforced>)> {
         let table = &settings.table;
-        let adopts = !sets(table).map_err(refused)?.is_empty();
+        let adopts = exists(table).map_err(refused)?;
         let started = Self::make(settings, &clock);
         if started.is_err() && !adopts {
             // Why the start failed is what has to be told; nobody is banned by this table.
@@ -201,6 +201,9 @@ impl Nftables {
             let mut put = |request| elements.push((Some(place), request));
             match (held, standing) {
                 (None, None) => {}
+                // Taking an element away waits until no packet looks at it, tens of milliseconds in which nobody
+                // could be banned.
+                (Some(held), None) if is_ending(&held, clock) => {}
                 (Some(_), None) => put(element::delete(table, set, addr)),
                 (None, Some(standing)) => {
                     if !is_made {
@@ -388,6 +391,14 @@ pub fn release(table: &str) -> anyhow::Result<()> {
     }
 }
 
+fn exists(table: &str) -> Result<bool, Errno> {
+    match Socket::open()?.look_up(&layout::get(table), |_| {}) {
+        Ok(()) => Ok(true),
+        Err(Errno::NOENT) => Ok(false),
+        Err(why) => Err(why),
+    }
+}
+
 /// The sets of a table that are ours, and their bounds; none without the table.
 fn sets(table: &str) -> Result<BTreeMap<Set, Option<u32>>, Errno> {
     let sets = Socket::open()?.list(&layout::list_sets(table), layout::read_set);
@@ -469,6 +480,12 @@ fn is_same_end(one: Expiry, other: Expiry) -> bool {
         }
         _ => one == other,
     }
+}
+
+/// Whether the kernel ends a ban in a moment by itself: its time has come.
+fn is_ending(held: &Enforced, clock: KernelClock) -> bool {
+    let left = held.standing.until.left(clock.moment(clock.now_nanos()));
+    left.is_some_and(|left| left <= element::LATE)
 }
 
 /// What the kernel has no nf_tables for: no such protocol, or nobody behind it.

@@ -33,6 +33,9 @@ const INTERVAL_END: u32 = 1;
 /// before its end.
 const JIFFY: Duration = Duration::from_millis(10);
 
+/// How much later than at its time the kernel may end a ban: what is added, and what is rounded up.
+pub(super) const LATE: Duration = Duration::from_millis(20);
+
 /// How far apart the end that was wanted and the one that is read back may be: what was added, and what is cut off
 /// when timeouts become jiffies and jiffies milliseconds.
 pub(super) const GRAIN: Duration = Duration::from_millis(40);

@@ -21,6 +21,7 @@ const PRIORITY: i32 = -450;
 
 // `enum nf_tables_msg_types`.
 const NEW_TABLE: u16 = 0;
+const GET_TABLE: u16 = 1;
 const DELETE_TABLE: u16 = 2;
 const NEW_CHAIN: u16 = 3;
 const NEW_RULE: u16 = 6;
@@ -281,6 +282,10 @@ pub(super) fn make_empty(table: &str) -> [Request; 3] {
         Request::new(NEW_CHAIN, NLM_F_CREATE, made),
         Request::new(DELETE_RULE, 0, rules),
     ]
+}
+
+pub(super) fn get(table: &str) -> Request {
+    Request::new(GET_TABLE, 0, Attributes::default().text(1, table))
 }
 
 pub(super) fn delete(table: &str) -> Request {
