@@ -112,16 +112,17 @@ fn a_full_set_refuses_what_is_too_much_and_holds_the_rest() -> Result<()> {
         // Twice the room, since elements stay for a moment after their end.
         let wanted: Vec<Hold> = (0..6).map(|n| ban(host(n), Some(600), 1)).collect();
         let failures = hold(&mut nftables, &wanted);
-        let full = |n| {
-            (
-                n,
-                format!(
-                    "cannot write the ban of {}: the set is full",
-                    host(n as u32)
-                ),
-            )
-        };
-        ensure!(failures == [full(4), full(5)], "{failures:?}");
+        let full: Vec<(usize, String)> = [4, 5]
+            .into_iter()
+            .zip([host(4), host(5)])
+            .map(|(place, who)| {
+                (
+                    place,
+                    format!("cannot write the ban of {who}: the set is full"),
+                )
+            })
+            .collect();
+        ensure!(failures == full, "{failures:?}");
         ensure!(standing(&nftables)?.len() == 4);
         Ok(())
     })

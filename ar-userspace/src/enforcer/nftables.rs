@@ -3,13 +3,13 @@
 //! Everything stands in one table of its own, and no other table is touched. Needs no program `nft`: the kernel is
 //! asked over netlink, so that a ban costs the same however many there are; see docs/decisions/0002.
 
+mod batch;
 mod element;
 mod layout;
 mod socket;
 mod wire;
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::net::IpAddr;
 use std::time::Duration;
 
 use anyhow::{Context as _, anyhow};
@@ -17,19 +17,13 @@ use rustix::io::Errno;
 
 use super::{Condition, Counters, Enforced, Enforcer, Failure, Hold, Leave, Place};
 use crate::offender::{Offender, Prefix};
-use crate::time::{Expiry, KernelClock};
+use crate::time::KernelClock;
 use layout::{Family, Set};
-use socket::{Refusal, Socket};
+use socket::Socket;
 use wire::Request;
 
 /// Name of the table, of family `inet`, unless told otherwise.
 pub const DEFAULT_TABLE: &str = "arfw";
-
-/// Changes of bans in one transaction.
-const CHUNK: usize = 4_096;
-
-/// How often a ban is tried that somebody else changes at the same time.
-const ATTEMPTS: usize = 4;
 
 /// What the enforcer needs to know before it starts.
 #[derive(Clone, Debug)]
@@ -119,138 +113,6 @@ impl Nftables {
     pub fn room(&self) -> (u32, u32) {
         self.room
     }
-
-    /// Holds what is wanted of different offenders in one transaction.
-    fn hold_together(
-        &mut self,
-        socket: &mut Socket,
-        wanted: &[(usize, Hold)],
-        clock: KernelClock,
-        failures: &mut Vec<Failure>,
-    ) {
-        let mut open: Vec<(usize, Hold)> = wanted.to_vec();
-        let mut fail = |(place, hold): (usize, Hold), why: &str| {
-            let cause = format!("cannot write the ban of {}: {why}", hold.offender);
-            failures.push(Failure { place, cause });
-        };
-        for attempt in 1..=ATTEMPTS {
-            let (sets, requests, owners) = match self.changes(socket, &open, clock) {
-                Ok(changes) => changes,
-                Err(why) => {
-                    open.into_iter().for_each(|hold| fail(hold, &told(why)));
-                    return;
-                }
-            };
-            let refusals = match socket.transact(&requests) {
-                Ok(refusals) if refusals.is_empty() => {
-                    self.sets.extend(sets);
-                    return;
-                }
-                Ok(refusals) => refusals,
-                Err(why) => {
-                    open.into_iter().for_each(|hold| fail(hold, &told(why)));
-                    return;
-                }
-            };
-            let mut failed = BTreeMap::new();
-            for Refusal { place, why } in refusals {
-                // A set that cannot be made is one for all: nothing of this transaction holds.
-                let Some(owner) = owners[place] else {
-                    open.into_iter().for_each(|hold| fail(hold, &told(why)));
-                    return;
-                };
-                // The element came or went since it was looked at.
-                let is_race = why == Errno::NOENT || why == Errno::EXIST;
-                if !is_race || attempt == ATTEMPTS {
-                    failed.entry(owner).or_insert(why);
-                }
-            }
-            open.retain(|hold| match failed.get(&hold.0) {
-                Some(&why) => {
-                    fail(*hold, &told(why));
-                    false
-                }
-                None => true,
-            });
-        }
-        for hold in open {
-            fail(hold, "others change the table all the time");
-        }
-    }
-
-    /// What has to be done, as the elements stand: sets to make; requests, and for each whose it is.
-    #[expect(clippy::type_complexity, reason = "three lists, used at one place")]
-    fn changes(
-        &self,
-        socket: &mut Socket,
-        wanted: &[(usize, Hold)],
-        clock: KernelClock,
-    ) -> Result<(BTreeSet<Set>, Vec<Request>, Vec<Option<usize>>), Errno> {
-        let table = &self.table;
-        let mut sets = BTreeSet::new();
-        let mut requests = Vec::new();
-        let mut owners = Vec::new();
-        let mut elements = Vec::new();
-        for &(place, Hold { offender, standing }) in wanted {
-            let (set, addr) = (Set::of(offender), offender.addr());
-            let is_made = self.sets.contains(&set);
-            let held = match is_made {
-                true => look_up(socket, table, offender, clock)?,
-                false => None,
-            };
-            let mut put = |request| elements.push((Some(place), request));
-            match (held, standing) {
-                (None, None) => {}
-                // Taking an element away waits until no packet looks at it, tens of milliseconds in which nobody
-                // could be banned.
-                (Some(held), None) if is_ending(&held, clock) => {}
-                (Some(_), None) => put(element::delete(table, set, addr)),
-                (None, Some(standing)) => {
-                    if !is_made {
-                        sets.insert(set);
-                    }
-                    put(element::add(
-                        table,
-                        set,
-                        addr,
-                        standing,
-                        Counters::default(),
-                        clock,
-                    ));
-                }
-                (Some(held), Some(mut standing)) => {
-                    standing.since = held.standing.since;
-                    let is_same = is_same_end(held.standing.until, standing.until)
-                        && held.standing.rule_id == standing.rule_id;
-                    if !is_same {
-                        // The kernel moves no end of an element, before Linux 6.12.
-                        put(element::delete(table, set, addr));
-                        put(element::add(
-                            table,
-                            set,
-                            addr,
-                            standing,
-                            held.counters,
-                            clock,
-                        ));
-                    }
-                }
-            }
-        }
-        for set in &sets {
-            let rule = set.rule(table, Counters::default());
-            let made = [Some(set.make(table, 0)), rule].into_iter().flatten();
-            for request in made {
-                owners.push(None);
-                requests.push(request);
-            }
-        }
-        for (owner, request) in elements {
-            owners.push(owner);
-            requests.push(request);
-        }
-        Ok((sets, requests, owners))
-    }
 }
 
 impl Enforcer for Nftables {
@@ -263,30 +125,7 @@ impl Enforcer for Nftables {
     }
 
     fn hold(&mut self, wanted: &[Hold], clock: KernelClock) -> Vec<Failure> {
-        let mut failures = Vec::new();
-        let mut socket = match Socket::open() {
-            Ok(socket) => socket,
-            Err(why) => {
-                let fail = |place| Failure {
-                    place,
-                    cause: format!("{:#}", refused(why)),
-                };
-                return (0..wanted.len()).map(fail).collect();
-            }
-        };
-        let mut together: Vec<(usize, Hold)> = Vec::new();
-        let mut offenders: BTreeSet<Offender> = BTreeSet::new();
-        for (place, &hold) in wanted.iter().enumerate() {
-            // What comes later about an offender finds the earlier done.
-            if together.len() == CHUNK || !offenders.insert(hold.offender) {
-                self.hold_together(&mut socket, &together, clock, &mut failures);
-                together.clear();
-                offenders = BTreeSet::from([hold.offender]);
-            }
-            together.push((place, hold));
-        }
-        self.hold_together(&mut socket, &together, clock, &mut failures);
-        failures
+        batch::hold(&self.table, &mut self.sets, wanted, clock)
     }
 
     fn allow(&mut self, networks: &[Prefix]) -> anyhow::Result<()> {
@@ -439,23 +278,6 @@ fn enforced(
     Ok(enforced)
 }
 
-/// The ban of an offender, if there is one.
-fn look_up(
-    socket: &mut Socket,
-    table: &str,
-    offender: Offender,
-    clock: KernelClock,
-) -> Result<Option<Enforced>, Errno> {
-    let (set, addr): (Set, IpAddr) = (Set::of(offender), offender.addr());
-    let mut found = None;
-    let read = |attributes: &[u8]| found = element::read(set, attributes, clock).pop();
-    match socket.look_up(&element::get(table, set, addr), read) {
-        Ok(()) => Ok(found),
-        Err(Errno::NOENT) => Ok(None),
-        Err(why) => Err(why),
-    }
-}
-
 /// Those networks that none of the others holds, in order.
 fn widest(networks: &[Prefix]) -> Vec<Prefix> {
     let mut sorted = networks.to_vec();
@@ -471,21 +293,6 @@ fn widest(networks: &[Prefix]) -> Vec<Prefix> {
         }
     }
     widest
-}
-
-fn is_same_end(one: Expiry, other: Expiry) -> bool {
-    match (one, other) {
-        (Expiry::At(one), Expiry::At(other)) => {
-            one.since(other) <= element::GRAIN && other.since(one) <= element::GRAIN
-        }
-        _ => one == other,
-    }
-}
-
-/// Whether the kernel ends a ban in a moment by itself: its time has come.
-fn is_ending(held: &Enforced, clock: KernelClock) -> bool {
-    let left = held.standing.until.left(clock.moment(clock.now_nanos()));
-    left.is_some_and(|left| left <= element::LATE)
 }
 
 /// What the kernel has no nf_tables for: no such protocol, or nobody behind it.

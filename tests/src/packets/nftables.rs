@@ -3,9 +3,11 @@
 use std::process::Command;
 
 use anyhow::{Result, ensure};
-use tests::support::daemon::Enforcer;
+use tests::support::alert;
+use tests::support::daemon::{Enforcer, Home};
+use xtask::netns::{Link, offender_v4};
 
-use super::Scene;
+use super::{CONF, Scene};
 
 /// Somebody else's: the same names in another family, a set of the same name, a chain at the same hook.
 const OTHERS: &str = "
@@ -123,4 +125,29 @@ fn a_table_that_was_taken_away_is_told_and_comes_back_with_a_restart() -> Result
     scene.restart(|_| Ok(()))?;
     scene.is_dropped(5)?;
     scene.end()
+}
+
+/// In a user namespace of its own the daemon may not have a socket of any size: the bans of the store are held in
+/// several transactions. Each start has a new network, as after a reboot.
+#[test]
+fn bans_come_back_where_no_great_batch_can_be_sent() -> Result<()> {
+    let (link, home) = (Link::new()?, Home::new(CONF)?);
+    let unshare = ["unshare", "--user", "--map-root-user", "--net"].map(AsRef::as_ref);
+    let start = || home.start_by(&link, &unshare, Enforcer::Nftables.flags());
+    let mut daemon = start()?;
+    let alerts: String = (0..3_000)
+        .map(|number| alert::wazuh(100_100, 10, &["sshd"], &offender_v4(number).to_string()))
+        .collect();
+    home.append(&alerts)?;
+    daemon.wait_for(&format!("address={}", offender_v4(2_999)))?;
+    daemon.crash()?;
+    daemon = start()?;
+    let status = home.status()?;
+    ensure!(
+        (status.active.v4, status.counts.failed) == (3_000, 0),
+        "{status:?}"
+    );
+    ensure!(home.bans()?.len() == 3_000, "the kernel holds them");
+    daemon.stop(rustix::process::Signal::TERM)?;
+    Ok(())
 }
