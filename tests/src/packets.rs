@@ -6,22 +6,22 @@ mod nftables;
 mod operate;
 mod prefixes;
 
-/// The same tests on everything that enforces bans.
+/// The same tests on everything that enforces bans: each is told by what.
 macro_rules! on_each_enforcer {
-    ($($(#[$doc:meta])* $name:ident = $behaviour:expr;)*) => {
-        on_each_enforcer!(@on native Native; $($(#[$doc])* $name = $behaviour;)*);
-        on_each_enforcer!(@on generic Generic; $($(#[$doc])* $name = $behaviour;)*);
-        on_each_enforcer!(@on nftables Nftables; $($(#[$doc])* $name = $behaviour;)*);
+    ($($(#[$meta:meta])* fn $name:ident($on:ident) -> Result<()> $body:block)*) => {
+        on_each_enforcer!(@on native Native; $($(#[$meta])* fn $name($on) $body)*);
+        on_each_enforcer!(@on generic Generic; $($(#[$meta])* fn $name($on) $body)*);
+        on_each_enforcer!(@on nftables Nftables; $($(#[$meta])* fn $name($on) $body)*);
     };
-    (@on $module:ident $enforcer:ident; $($(#[$doc:meta])* $name:ident = $behaviour:expr;)*) => {
+    (@on $module:ident $enforcer:ident; $($(#[$meta:meta])* fn $name:ident($on:ident) $body:block)*) => {
         mod $module {
             use super::*;
 
             $(
-                $(#[$doc])*
-                #[test]
+                $(#[$meta])*
                 fn $name() -> Result<()> {
-                    $behaviour(Enforcer::$enforcer)
+                    let $on = Enforcer::$enforcer;
+                    $body
                 }
             )*
         }

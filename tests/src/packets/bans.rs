@@ -10,23 +10,62 @@ use xtask::netns::{offender_v4, offender_v6};
 use super::{Scene, on_each_enforcer};
 
 on_each_enforcer! {
-    an_ipv4_offender_is_dropped_let_go_and_then_dropped_longer = |on| ban_unban_and_escalation(on, false);
-    an_ipv6_offender_is_dropped_let_go_and_then_dropped_longer = |on| ban_unban_and_escalation(on, true);
+    #[test]
+    fn an_ipv4_offender_is_dropped_let_go_and_then_dropped_longer(on) -> Result<()> {
+        ban_unban_and_escalation(on, false)
+    }
+
+    #[test]
+    fn an_ipv6_offender_is_dropped_let_go_and_then_dropped_longer(on) -> Result<()> {
+        ban_unban_and_escalation(on, true)
+    }
+
     /// The daemon is not needed for a ban to end: the kernel obeys the expiry by itself.
-    a_ban_ends_in_time_although_the_daemon_was_killed = |on| ends_without_a_daemon(on, false);
+    #[test]
+    fn a_ban_ends_in_time_although_the_daemon_was_killed(on) -> Result<()> {
+        ends_without_a_daemon(on, false)
+    }
+
     /// AR-IMP-3
-    a_ban_of_ipv6_ends_in_time_although_the_daemon_was_killed = |on| ends_without_a_daemon(on, true);
+    #[test]
+    fn a_ban_of_ipv6_ends_in_time_although_the_daemon_was_killed(on) -> Result<()> {
+        ends_without_a_daemon(on, true)
+    }
+
     /// A restart opens no gap: what stands in the kernel stays, and the new daemon adopts it.
-    a_ban_stands_through_a_stop_and_a_start = stands_through_a_restart;
+    #[test]
+    fn a_ban_stands_through_a_stop_and_a_start(on) -> Result<()> {
+        stands_through_a_restart(on)
+    }
+
     /// AR-IMP-2: a ban that only the kernel knows is taken over, not dropped.
-    a_ban_that_only_the_kernel_knows_is_taken_over = |on| is_taken_over(on, false);
+    #[test]
+    fn a_ban_that_only_the_kernel_knows_is_taken_over(on) -> Result<()> {
+        is_taken_over(on, false)
+    }
+
     /// AR-IMP-2, AR-IMP-3
-    a_ban_of_ipv6_that_only_the_kernel_knows_is_taken_over = |on| is_taken_over(on, true);
+    #[test]
+    fn a_ban_of_ipv6_that_only_the_kernel_knows_is_taken_over(on) -> Result<()> {
+        is_taken_over(on, true)
+    }
+
     /// After a reboot the kernel knows nothing, and the store everything (AR-IMP-1, AR-IMP-2).
-    bans_and_counters_come_back_after_a_reboot = comes_back_after_a_reboot;
+    #[test]
+    fn bans_and_counters_come_back_after_a_reboot(on) -> Result<()> {
+        comes_back_after_a_reboot(on)
+    }
+
     /// What was let go stays free, also after the next start; counters stay (AR-TIME-8).
-    a_stop_with_release_lets_everyone_go_for_good = is_released_for_good;
-    a_thousand_alerts_at_once_ban_a_thousand = bans_a_thousand_at_once;
+    #[test]
+    fn a_stop_with_release_lets_everyone_go_for_good(on) -> Result<()> {
+        is_released_for_good(on)
+    }
+
+    #[test]
+    fn a_thousand_alerts_at_once_ban_a_thousand(on) -> Result<()> {
+        bans_a_thousand_at_once(on)
+    }
 }
 
 fn ban_unban_and_escalation(enforcer: Enforcer, v6: bool) -> Result<()> {

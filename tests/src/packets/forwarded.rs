@@ -11,9 +11,16 @@ use super::{Scene, on_each_enforcer};
 
 on_each_enforcer! {
     /// AR-FW-1
-    forwarded_packets_of_a_banned_ipv4_source_are_dropped = |on| forwarded_is_dropped(on, false);
+    #[test]
+    fn forwarded_packets_of_a_banned_ipv4_source_are_dropped(on) -> Result<()> {
+        forwarded_is_dropped(on, false)
+    }
+
     /// AR-FW-1, AR-IMP-3
-    forwarded_packets_of_a_banned_ipv6_source_are_dropped = |on| forwarded_is_dropped(on, true);
+    #[test]
+    fn forwarded_packets_of_a_banned_ipv6_source_are_dropped(on) -> Result<()> {
+        forwarded_is_dropped(on, true)
+    }
 }
 
 fn forwarded_is_dropped(enforcer: Enforcer, v6: bool) -> Result<()> {

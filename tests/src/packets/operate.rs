@@ -9,9 +9,16 @@ use super::{Scene, on_each_enforcer};
 
 on_each_enforcer! {
     /// AR-IMP-6
-    packets_arrive_again_after_an_unban = |on| arrives_after(on, false, unban);
+    #[test]
+    fn packets_arrive_again_after_an_unban(on) -> Result<()> {
+        arrives_after(on, false, unban)
+    }
+
     /// AR-IMP-6, AR-IMP-3
-    packets_of_ipv6_arrive_again_after_an_unban = |on| arrives_after(on, true, unban);
+    #[test]
+    fn packets_of_ipv6_arrive_again_after_an_unban(on) -> Result<()> {
+        arrives_after(on, true, unban)
+    }
 }
 
 /// A ban for ten minutes is ended by `order`; then the offender's packets arrive.

@@ -7,12 +7,31 @@ use super::{Scene, on_each_enforcer};
 
 on_each_enforcer! {
     /// AR-TIME-1
-    a_ban_of_an_ipv4_prefix_ends_although_the_daemon_was_killed = |on| ends_without_a_daemon(on, false);
+    #[test]
+    fn a_ban_of_an_ipv4_prefix_ends_although_the_daemon_was_killed(on) -> Result<()> {
+        ends_without_a_daemon(on, false)
+    }
+
     /// AR-TIME-1
-    a_ban_of_an_ipv6_prefix_ends_although_the_daemon_was_killed = |on| ends_without_a_daemon(on, true);
-    an_ipv4_network_in_another_is_dropped_until_both_have_ended = |on| nested_is_dropped(on, false);
-    an_ipv6_network_in_another_is_dropped_until_both_have_ended = |on| nested_is_dropped(on, true);
-    an_allowed_network_within_a_banned_one_is_left_alone = is_left_alone;
+    #[test]
+    fn a_ban_of_an_ipv6_prefix_ends_although_the_daemon_was_killed(on) -> Result<()> {
+        ends_without_a_daemon(on, true)
+    }
+
+    #[test]
+    fn an_ipv4_network_in_another_is_dropped_until_both_have_ended(on) -> Result<()> {
+        nested_is_dropped(on, false)
+    }
+
+    #[test]
+    fn an_ipv6_network_in_another_is_dropped_until_both_have_ended(on) -> Result<()> {
+        nested_is_dropped(on, true)
+    }
+
+    #[test]
+    fn an_allowed_network_within_a_banned_one_is_left_alone(on) -> Result<()> {
+        is_left_alone(on)
+    }
 }
 
 /// A network that holds the offender and its neighbour.
