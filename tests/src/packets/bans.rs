@@ -151,6 +151,12 @@ fn stands_through_a_restart(enforcer: Enforcer) -> Result<()> {
     );
     let passed = scene.count(scene.offender) - before;
     ensure!(passed <= 1, "{passed} packets passed during the restart");
+    let totals = scene.home.status()?.packets;
+    let banned = totals.iter().find(|total| total.outcome == "banned");
+    ensure!(
+        banned.is_some_and(|total| total.packets >= ban.packets),
+        "totals begin anew: {totals:?}"
+    );
     scene.end()
 }
 
