@@ -99,7 +99,12 @@ pub struct Started {
     pub limits: Limits,
     /// What it found enforced, in no order that means anything.
     pub found: Vec<Enforced>,
+    /// Removes what an earlier daemon's other enforcer left, of which this one knows nothing; once the bans are held.
+    pub succeeds: Option<Removal>,
 }
+
+/// Removes something from the kernel.
+pub type Removal = Box<dyn FnOnce() -> anyhow::Result<()>>;
 
 /// Runs until it is told to stop. Must be called within a current-thread runtime with I/O.
 ///
@@ -125,6 +130,7 @@ pub async fn run(
         enforcer,
         limits,
         found: enforced,
+        succeeds,
     } = enforcer()?;
     let (watch, found) = Watch::start(settings.surroundings.clone())?;
     let lines = log.as_ref().and_then(ResponsesLog::lines);
@@ -132,6 +138,9 @@ pub async fn run(
         Daemon::new(settings, source, store, records, enforcer, limits, lines)?;
     daemon.handled = Handled::restore(held.handled);
     daemon.reconcile(enforced);
+    if let Some(remove) = succeeds {
+        daemon.journal.succeeded(remove());
+    }
     daemon.protect_first(found);
     // So that the next start knows what was there when this one began.
     daemon.read_to = follower.position();

@@ -202,6 +202,7 @@ fn a_table_of_the_name_that_is_made_otherwise_is_refused_and_left() -> Result<()
             said.starts_with("cannot use the nftables table `inet arfw`: cannot make the chain"),
             "{said}"
         );
+        release(TABLE)?;
         ensure!(nft(&["list", "ruleset"])? == before);
         Ok(())
     })

@@ -210,14 +210,23 @@ pub fn inspect(table: &str, clock: KernelClock) -> anyhow::Result<Option<Vec<Enf
     Ok(Some(bans))
 }
 
-/// Deletes the table; nothing happens without it. Nobody is banned by it afterwards.
+/// Whether a table of arfw's stands there, as far as this process may look.
+#[must_use]
+pub fn is_there(table: &str) -> bool {
+    is_ours(table).unwrap_or(false)
+}
+
+/// Deletes the table; nothing happens without it, or when it is somebody else's. Nobody is banned by it afterwards.
 ///
 /// # Errors
 ///
 /// When the kernel refuses.
 pub fn release(table: &str) -> anyhow::Result<()> {
     let deleting = || format!("cannot delete the nftables table `inet {table}`");
-    let deleted = Socket::open().and_then(|mut socket| socket.transact(&[layout::delete(table)]));
+    let deleted = is_ours(table).and_then(|is_ours| match is_ours {
+        true => Socket::open()?.transact(&[layout::delete(table)]),
+        false => Ok(Vec::new()),
+    });
     match deleted {
         Ok(refusals) => match refusals.first() {
             Some(refusal) if refusal.why != Errno::NOENT => {
@@ -228,6 +237,11 @@ pub fn release(table: &str) -> anyhow::Result<()> {
         Err(why) if is_no_nftables(why) => Ok(()),
         Err(why) => Err(refused(why)).with_context(deleting),
     }
+}
+
+fn is_ours(table: &str) -> Result<bool, Errno> {
+    let sets = sets(table)?;
+    Ok(Set::FIRST.iter().any(|set| sets.contains_key(set)))
 }
 
 fn exists(table: &str) -> Result<bool, Errno> {

@@ -3,6 +3,7 @@
 use std::fs;
 
 use anyhow::{Result, ensure};
+use rustix::process::Signal;
 use tests::support::alert;
 use tests::support::daemon::Enforcer;
 use xtask::netns::{offender_v4, offender_v6};
@@ -189,7 +190,7 @@ fn comes_back_after_a_reboot(enforcer: Enforcer) -> Result<()> {
     let mut scene = Scene::new(enforcer, false, &[])?;
     scene.alert(100_100)?;
     scene.daemon.wait_for(" ban ")?;
-    scene.daemon.stop(rustix::process::Signal::INT)?;
+    scene.daemon.stop(Signal::INT)?;
     let (pins, table) = (scene.home.pin_dir(), scene.home.table());
     arfw::enforcer::xdp::release(pins)?;
     let released = || arfw::enforcer::nftables::release(table);
@@ -206,7 +207,10 @@ fn comes_back_after_a_reboot(enforcer: Enforcer) -> Result<()> {
         ban.by[0].offences == 2 && (50.0..=60.1).contains(&left),
         "{ban:?}"
     );
-    ensure!(ban.packets >= 200, "a moved end keeps the counters: {ban:?}");
+    ensure!(
+        ban.packets >= 200,
+        "a moved end keeps the counters: {ban:?}"
+    );
     scene.end()
 }
 
@@ -248,4 +252,37 @@ fn bans_a_thousand_at_once(enforcer: Enforcer) -> Result<()> {
     );
     scene.arrives(scene.neighbour)?;
     scene.end()
+}
+
+/// The next daemon has another enforcer: it holds what the store knows, and then the old one's bans are gone.
+fn changes_enforcer(from: Enforcer, to: Enforcer) -> Result<()> {
+    let mut scene = Scene::new(from, false, &[])?;
+    scene.alert(100_100)?;
+    scene.is_dropped(5)?;
+    let before = scene.count(scene.offender);
+    scene.daemon.stop(Signal::TERM)?;
+    scene.enforcer = to;
+    scene.start()?;
+    scene.is_dropped(5)?;
+    let passed = scene.count(scene.offender) - before;
+    ensure!(passed <= 1, "{passed} packets passed meanwhile");
+    let left = match from {
+        Enforcer::Nftables => !scene.ruleset()?.is_empty(),
+        _ => scene.home.pin_dir().exists(),
+    };
+    ensure!(!left, "what {from:?} made is left");
+    let output = scene.arfw(&["unban", &scene.offender.to_string()])?;
+    ensure!(output.status.success(), "{output:?}");
+    scene.arrives(scene.offender)?;
+    scene.end()
+}
+
+#[test]
+fn nftables_follow_xdp_without_a_gap() -> Result<()> {
+    changes_enforcer(Enforcer::Native, Enforcer::Nftables)
+}
+
+#[test]
+fn xdp_follows_nftables_without_a_gap() -> Result<()> {
+    changes_enforcer(Enforcer::Nftables, Enforcer::Native)
 }

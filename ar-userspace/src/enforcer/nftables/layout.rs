@@ -318,7 +318,7 @@ pub(super) fn read_rule(attributes: &[u8]) -> Option<(Set, Counters)> {
     Some((Set::named(first_set)?, counted))
 }
 
-/// The transaction that makes the table as it has to be, keeping its elements: by what each step does.
+/// The transaction that makes the table as it has to be, keeping its elements: each step by what it does.
 ///
 /// `old` are the rules that are there, with what they have counted.
 pub(super) fn setup(
