@@ -41,7 +41,7 @@ use tests::support::daemon::{Daemon, Enforcer, Home, PATIENCE};
 use xtask::netns::{HOST_V4, HOST_V6, Link, offender_v4, offender_v6};
 use xtask::traffic::{Receiver, Sender};
 
-/// Two seconds, then one minute: long enough to see, short enough to wait for.
+/// Two seconds, then one minute: long enough to see, short enough to wait for. Six, where there is much to see.
 const CONF: &str = "
 <ossec_config>
   <command>
@@ -61,6 +61,12 @@ const CONF: &str = "
     <location>local</location>
     <rules_id>100100</rules_id>
     <timeout>600</timeout>
+  </active-response>
+  <active-response>
+    <command>firewall-drop</command>
+    <location>local</location>
+    <rules_id>100200</rules_id>
+    <timeout>6</timeout>
   </active-response>
 </ossec_config>
 ";

@@ -111,7 +111,7 @@ fn ban_unban_and_escalation(enforcer: Enforcer, v6: bool) -> Result<()> {
 
 fn ends_without_a_daemon(enforcer: Enforcer, v6: bool) -> Result<()> {
     let mut scene = Scene::new(enforcer, v6, &[])?;
-    scene.alert(5763)?;
+    scene.alert(100_200)?;
     scene.daemon.wait_for(" ban ")?;
     scene.is_dropped(5)?;
     scene.daemon.crash()?;
@@ -119,7 +119,7 @@ fn ends_without_a_daemon(enforcer: Enforcer, v6: bool) -> Result<()> {
         anyhow::bail!("expected the ban to be read from the kernel");
     };
     ensure!(
-        ban.address == scene.offender.to_string() && ban.by.is_empty() && ban.rule_id == 5763,
+        ban.address == scene.offender.to_string() && ban.by.is_empty() && ban.rule_id == 100_200,
         "{ban:?}"
     );
     scene.arrives(scene.offender)?;

@@ -52,7 +52,7 @@ fn ends_without_a_daemon(enforcer: Enforcer, v6: bool) -> Result<()> {
     };
     let neighbour = address.to_string();
     let mut scene = Scene::new(enforcer, v6, &["--protect", &neighbour])?;
-    let banned = ["ban", "--for", "3s", "--force", network(v6)];
+    let banned = ["ban", "--for", "6s", "--force", network(v6)];
     let output = scene.arfw(&banned)?;
     ensure!(output.status.success(), "{output:?}");
     let before = scene.count(scene.offender);
@@ -79,7 +79,7 @@ fn nested_is_dropped(enforcer: Enforcer, v6: bool) -> Result<()> {
     } else {
         "198.18.0.6/31"
     };
-    for (network, time) in [(network(v6), "2s"), (inner, "10m")] {
+    for (network, time) in [(network(v6), "6s"), (inner, "10m")] {
         let output = scene.arfw(&["ban", "--for", time, network])?;
         ensure!(output.status.success(), "{output:?}");
     }
