@@ -116,12 +116,12 @@ pub struct Condition {
     pub totals: Vec<(&'static str, Counters)>,
 }
 
-/// One interface.
+/// One interface, or all of them.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Place {
     /// Name of the interface.
     pub interface: String,
-    /// How it is covered, or that it is not: `native`, `generic`, `none`.
+    /// How it is covered, or that it is not: `native`, `generic`, `nftables`, `none`.
     pub mode: &'static str,
     /// Why not in a better way; empty when it is the best.
     pub why: String,

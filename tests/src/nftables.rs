@@ -14,6 +14,7 @@ use arfw::offender::{Offender, Prefix};
 use arfw::time::Expiry;
 use proptest::prelude::*;
 use proptest::test_runner::{Config, TestCaseError, TestRunner};
+use tests::support::daemon::PATIENCE;
 use xtask::netns::Link;
 
 const TABLE: &str = "arfw";
@@ -147,6 +148,47 @@ fn the_last_word_about_an_offender_holds_within_a_batch() -> Result<()> {
         ensure!(standing(&nftables)? == BTreeMap::from([(host(2), 3)]));
         let found = nftables.enforced(clock::kernel_clock())?;
         ensure!(found[0].standing.until == Expiry::Never, "{found:?}");
+        Ok(())
+    })
+}
+
+/// AR-TIME-1: the kernel counts in jiffies, and cuts.
+#[test]
+fn the_kernel_never_ends_a_ban_before_its_end() -> Result<()> {
+    in_namespace(|| {
+        let (mut nftables, _) = start(1_000)?;
+        let since = clock::now();
+        let mut waits = BTreeMap::new();
+        for number in 0..200 {
+            // Each is written at another point within a jiffy.
+            let until =
+                clock::now().after(Duration::from_micros(300_000 + u64::from(number) * 370));
+            let standing = Standing {
+                until: Expiry::At(until),
+                since,
+                rule_id: 1,
+            };
+            let wanted = Hold {
+                offender: host(number),
+                standing: Some(standing),
+            };
+            ensure!(hold(&mut nftables, &[wanted]).is_empty());
+            waits.insert(host(number), until);
+        }
+        while !waits.is_empty() {
+            let there = standing(&nftables)?;
+            let looked_at = clock::now();
+            let mut early = None;
+            waits.retain(|offender, until| {
+                let is_there = there.contains_key(offender);
+                if !is_there && *until > looked_at {
+                    early = Some(until.since(looked_at));
+                }
+                is_there
+            });
+            ensure!(early.is_none(), "over {early:?} too early");
+            ensure!(looked_at.since(since) < PATIENCE, "{waits:?} do not end");
+        }
         Ok(())
     })
 }

@@ -29,16 +29,16 @@ const EXPRESSION: u16 = 7;
 
 const INTERVAL_END: u32 = 1;
 
-/// The longest jiffy that kernels are built with. They round a timeout down to jiffies, and a ban must not be over
-/// before its end.
-const JIFFY: Duration = Duration::from_millis(10);
+/// Two of the longest jiffies that kernels are built with. A timeout is cut to jiffies and counts from the last jiffy,
+/// and a ban must not be over before its end.
+const MARGIN: Duration = Duration::from_millis(20);
 
-/// How much later than at its time the kernel may end a ban: what is added, and what is rounded up.
-pub(super) const LATE: Duration = Duration::from_millis(20);
+/// How much later than at its time the kernel may end a ban: the margin, and what is rounded up.
+pub(super) const LATE: Duration = Duration::from_millis(22);
 
-/// How far apart the end that was wanted and the one that is read back may be: what was added, and what is cut off
-/// when timeouts become jiffies and jiffies milliseconds.
-pub(super) const GRAIN: Duration = Duration::from_millis(40);
+/// How far apart the end that was wanted and the one that is read back may be: besides, what is left is told from the
+/// last jiffy, and some time passes until it is read.
+pub(super) const GRAIN: Duration = Duration::from_millis(50);
 
 /// Writes a ban that is not there yet.
 pub(super) fn add(
@@ -52,7 +52,7 @@ pub(super) fn add(
     let now = clock.moment(clock.now_nanos());
     let mut element = Attributes::default().value(KEY, &octets(addr));
     if let Some(left) = standing.until.left(now) {
-        let left = milliseconds(left.saturating_add(JIFFY));
+        let left = milliseconds(left.saturating_add(MARGIN));
         let whole = standing.until.left(standing.since).unwrap_or_default();
         element = element
             .u64(TIMEOUT, left.max(milliseconds(whole)))
