@@ -25,7 +25,7 @@ use std::time::Duration;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
 use crate::control;
-use crate::enforcer::xdp;
+use crate::enforcer::{nftables, xdp};
 use crate::offender::{Offender, Prefix};
 
 /// Where OSSEC and Wazuh keep their configuration.
@@ -113,7 +113,7 @@ enum Command {
     Store(store::Arguments),
     /// Stop the daemon and wait for its end; bans stand until their time
     Stop {
-        /// Let everyone go, and remove the program, its maps and its pins from the kernel
+        /// Let everyone go, and remove the program, its maps and pins, and the nftables table from the kernel
         #[arg(long)]
         release: bool,
         #[command(flatten)]
@@ -127,6 +127,9 @@ struct Directories {
     /// Directory of the pinned maps and links, on a BPF file system
     #[arg(long, value_name = "DIR", default_value = xdp::DEFAULT_PIN_DIR)]
     pin_dir: PathBuf,
+    /// Name of the nftables table, of family inet
+    #[arg(long, value_name = "NAME", default_value = nftables::DEFAULT_TABLE, value_parser = table_name)]
+    nft_table: String,
     /// Directory of the control socket and the lock
     #[arg(long, value_name = "DIR", default_value = "/run/arfw")]
     run_dir: PathBuf,
@@ -141,6 +144,16 @@ impl Directories {
     }
 }
 
+/// A name of a table that every `nft` reads back as it is.
+fn table_name(text: &str) -> Result<String, &'static str> {
+    let is_plain = |c: char| c.is_ascii_alphanumeric() || c == '_' || c == '-';
+    let begins = text.starts_with(|c: char| c.is_ascii_alphabetic());
+    if begins && text.len() <= 64 && text.chars().all(is_plain) {
+        return Ok(text.to_owned());
+    }
+    Err("expected a letter, then letters, digits, `-` and `_`, 64 at most")
+}
+
 #[derive(Debug, Args)]
 struct RunArguments {
     /// The configuration
@@ -149,7 +162,7 @@ struct RunArguments {
     /// The alerts to follow
     #[arg(long, value_name = "FILE", default_value = ALERTS_JSON)]
     alerts: PathBuf,
-    /// Interface to cover; may be repeated [default: all that are up, but not loopback]
+    /// Interface to cover by XDP; may be repeated [default: all that are up, but not loopback]. nftables covers all
     #[arg(long = "interface", value_name = "NAME")]
     interfaces: Vec<String>,
     /// What enforces bans
@@ -158,7 +171,7 @@ struct RunArguments {
     /// How the program is put on interfaces
     #[arg(long, value_enum, default_value_t)]
     xdp_mode: xdp::Mode,
-    /// Bans per address family that the kernel's maps have room for
+    /// Bans per address family that the kernel's maps or sets have room for
     #[arg(
         long,
         value_name = "N",
@@ -205,6 +218,8 @@ enum EnforcerKind {
     /// An XDP program drops the packets
     #[default]
     Xdp,
+    /// A rule of nftables drops them, on hosts where no XDP program can run
+    Nftables,
     /// Nothing does: bans are only told
     DryRun,
 }

@@ -115,7 +115,12 @@ pub struct Started {
     pub limits: Limits,
     /// What it found enforced, in no order that means anything.
     pub found: Vec<Enforced>,
+    /// Removes what an earlier daemon's other enforcer left, of which this one knows nothing; once the bans are held.
+    pub succeeds: Option<Removal>,
 }
+
+/// Removes something from the kernel.
+pub type Removal = Box<dyn FnOnce() -> anyhow::Result<()>>;
 
 /// Runs until it is told to stop. Must be called within a current-thread runtime with I/O.
 ///
@@ -142,6 +147,7 @@ pub async fn run(
         enforcer,
         limits,
         found: enforced,
+        succeeds,
     } = enforcer()?;
     if let Some(warning) = clock::warning() {
         tracing::warn!("{warning}");
@@ -153,6 +159,9 @@ pub async fn run(
     daemon.condition = follower.condition();
     daemon.handled = Handled::restore(held.handled);
     daemon.reconcile(enforced);
+    if let Some(remove) = succeeds {
+        daemon.journal.succeeded(remove());
+    }
     daemon.protect_first(found);
     // So that the next start knows what was there when this one began.
     daemon.read_to = follower.position();

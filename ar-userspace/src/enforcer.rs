@@ -1,11 +1,15 @@
-//! Makes bans true: `xdp` in the kernel, `dry_run` in words only, behind one small trait; `exec` runs executables.
+//! Makes bans true: `xdp` and `nftables` in the kernel, `dry_run` in words only, behind one small trait; `exec` runs
+//! executables.
 //!
 //! What has to stand is decided before it comes here. Holding it twice changes nothing.
-//! The nftables enforcer has its place beside these. `exec` is none of the trait: its outcomes come later.
+//! `exec` is none of the trait: its outcomes come later.
 
 pub mod dry_run;
 pub mod exec;
+pub mod nftables;
 pub mod xdp;
+
+use std::time::Duration;
 
 use crate::ledger::Standing;
 use crate::offender::{Offender, Prefix};
@@ -15,6 +19,13 @@ use crate::time::KernelClock;
 pub trait Enforcer {
     /// Word for logs and `arfw status`.
     fn name(&self) -> &'static str;
+
+    /// How far apart the end that was wanted and the one that is read back may be, and be the same.
+    ///
+    /// Ends are converted from clock to clock at different times; a backend may keep them more coarsely yet.
+    fn grain(&self) -> Duration {
+        Duration::from_millis(1)
+    }
 
     /// Holds for each offender exactly what is wanted, in their order, and returns what failed. One
     /// failure stops no other.
@@ -146,12 +157,12 @@ pub struct Condition {
     pub totals: Vec<(&'static str, Counters)>,
 }
 
-/// One interface.
+/// One interface, or all of them.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Place {
     /// Name of the interface.
     pub interface: String,
-    /// How it is covered, or that it is not: `native`, `generic`, `tcx`, `none`.
+    /// How it is covered, or that it is not: `native`, `generic`, `tcx`, `nftables`, `none`.
     pub mode: &'static str,
     /// Why not in a better way; empty when it is the best.
     pub why: String,

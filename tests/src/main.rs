@@ -9,6 +9,7 @@ mod faults;
 mod guard;
 mod leftovers;
 mod load;
+mod nftables;
 mod operate;
 mod outages;
 mod packets;

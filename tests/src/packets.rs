@@ -1,21 +1,49 @@
 //! Real packets against the real binary: bans begin, end, grow, and touch nobody else.
 
+mod bans;
 mod forwarded;
+mod nftables;
 mod operate;
 mod prefixes;
 mod tagged;
 
+/// The same tests on everything that enforces bans: each is told by what.
+macro_rules! on_each_enforcer {
+    ($($(#[$meta:meta])* fn $name:ident($on:ident) -> Result<()> $body:block)*) => {
+        on_each_enforcer!(@on native Native; $($(#[$meta])* fn $name($on) $body)*);
+        on_each_enforcer!(@on generic Generic; $($(#[$meta])* fn $name($on) $body)*);
+        on_each_enforcer!(@on tcx Tcx; $($(#[$meta])* fn $name($on) $body)*);
+        on_each_enforcer!(@on nftables Nftables; $($(#[$meta])* fn $name($on) $body)*);
+    };
+    (@on $module:ident $enforcer:ident; $($(#[$meta:meta])* fn $name:ident($on:ident) $body:block)*) => {
+        mod $module {
+            use super::*;
+
+            $(
+                $(#[$meta])*
+                fn $name() -> Result<()> {
+                    let $on = Enforcer::$enforcer;
+                    $body
+                }
+            )*
+        }
+    };
+}
+use on_each_enforcer;
+
 use std::net::IpAddr;
+use std::process::{Command, Output};
 use std::time::Duration;
 
 use anyhow::{Result, ensure};
+use arfw::control::view;
 use rustix::process::Signal;
 use tests::support::alert;
-use tests::support::daemon::{Daemon, Home, PATIENCE};
+use tests::support::daemon::{Daemon, Enforcer, Home, PATIENCE};
 use xtask::netns::{HOST_V4, HOST_V6, Link, offender_v4, offender_v6};
 use xtask::traffic::{Receiver, Sender};
 
-/// Two seconds, then one minute: long enough to see, short enough to wait for.
+/// Two seconds, then one minute: long enough to see, short enough to wait for. Six, where there is much to see.
 const CONF: &str = "
 <ossec_config>
   <command>
@@ -36,6 +64,12 @@ const CONF: &str = "
     <rules_id>100100</rules_id>
     <timeout>600</timeout>
   </active-response>
+  <active-response>
+    <command>firewall-drop</command>
+    <location>local</location>
+    <rules_id>100200</rules_id>
+    <timeout>6</timeout>
+  </active-response>
 </ossec_config>
 ";
 
@@ -45,6 +79,7 @@ const EVERY: Duration = Duration::from_millis(2);
 struct Scene {
     link: Link,
     home: Home,
+    enforcer: Enforcer,
     daemon: Daemon,
     receiver: Receiver,
     offender: IpAddr,
@@ -53,17 +88,23 @@ struct Scene {
 }
 
 impl Scene {
-    fn new(v6: bool, arguments: &[&str]) -> Result<Self> {
+    fn new(enforcer: Enforcer, v6: bool, arguments: &[&str]) -> Result<Self> {
         let link = Link::new()?;
         let host: IpAddr = if v6 { HOST_V6.into() } else { HOST_V4.into() };
         let receiver = Receiver::start(&link.host, host)?;
-        Self::with(link, receiver, v6, arguments)
+        Self::with(link, receiver, enforcer, v6, arguments)
     }
 
     /// The two send to `receiver`, wherever that is.
-    fn with(link: Link, receiver: Receiver, v6: bool, arguments: &[&str]) -> Result<Self> {
+    fn with(
+        link: Link,
+        receiver: Receiver,
+        enforcer: Enforcer,
+        v6: bool,
+        arguments: &[&str],
+    ) -> Result<Self> {
         let home = Home::new(CONF)?;
-        let daemon = home.start(&link, arguments)?;
+        let daemon = home.start(&link, &[enforcer.flags(), arguments].concat())?;
         let address = if v6 { offender_v6 } else { offender_v4 };
         // Of IPv4, neighbours in one /24: the front bitmap has one bit for both.
         let (offender, neighbour) = (address(7), address(8));
@@ -72,6 +113,7 @@ impl Scene {
         let scene = Self {
             link,
             home,
+            enforcer,
             daemon,
             receiver,
             offender,
@@ -115,7 +157,7 @@ impl Scene {
     fn is_dropped(&self, packets: u64) -> Result<()> {
         let mut arrived = None;
         for _ in 0..2_000 {
-            let bans = self.home.bans()?;
+            let bans = self.bans()?;
             let ban = bans
                 .iter()
                 .find(|ban| ban.address == self.offender.to_string());
@@ -141,143 +183,46 @@ impl Scene {
     fn restart(&mut self, meanwhile: impl FnOnce(&Home) -> Result<()>) -> Result<()> {
         self.daemon.stop(Signal::INT)?;
         meanwhile(&self.home)?;
-        self.daemon = self.home.start(&self.link, &[])?;
+        self.start()
+    }
+
+    fn start(&mut self) -> Result<()> {
+        self.daemon = self.home.start(&self.link, self.enforcer.flags())?;
+        Ok(())
+    }
+
+    /// A command about the daemon, on its host.
+    fn arfw(&self, arguments: &[&str]) -> Result<Output> {
+        self.home.output_at(&self.link.host, arguments)
+    }
+
+    fn bans(&self) -> Result<Vec<view::Ban>> {
+        self.home.bans_at(&self.link.host)
+    }
+
+    /// Everything that stands in the host's nftables.
+    fn ruleset(&self) -> Result<String> {
+        let list = || Command::new("nft").args(["list", "ruleset"]).output();
+        let output = self.link.host.run(list)??;
+        ensure!(output.status.success(), "{output:?}");
+        Ok(String::from_utf8(output.stdout)?)
+    }
+
+    /// Lets everyone go; then nothing of it is in the kernel.
+    fn release(&self) -> Result<()> {
+        let output = self.arfw(&["stop", "--release"])?;
+        ensure!(output.status.success(), "{output:?}");
+        ensure!(!self.home.pin_dir().exists(), "pins are left");
+        ensure!(self.ruleset()?.is_empty(), "left: {}", self.ruleset()?);
         Ok(())
     }
 
     fn end(mut self) -> Result<()> {
+        self.daemon.stop(Signal::TERM)?;
+        self.release()?;
         for sender in self.senders {
             sender.stop()?;
         }
-        self.daemon.stop(Signal::TERM)?;
-        ensure!(self.home.output(&["stop", "--release"])?.status.success());
-        ensure!(!self.home.pin_dir().exists(), "pins are left");
         Ok(())
     }
-}
-
-fn ban_unban_and_escalation(v6: bool, arguments: &[&str]) -> Result<()> {
-    let mut scene = Scene::new(v6, arguments)?;
-    scene.alert(5763)?;
-    let line = scene.daemon.wait_for(" ban ")?;
-    ensure!(
-        line.contains(&scene.offender.to_string()) && line.contains("rule=5763"),
-        "{line}"
-    );
-    scene.is_dropped(50)?;
-    scene.arrives(scene.neighbour)?;
-    let before = scene.count(scene.offender);
-    scene.daemon.wait_for(" unban ")?;
-    scene.arrives(scene.offender)?;
-    ensure!(
-        scene.count(scene.offender) > before,
-        "the first packet after the ban"
-    );
-
-    scene.alert(5763)?;
-    scene.daemon.wait_for(" ban ")?;
-    scene.is_dropped(50)?;
-    let [ban] = &scene.home.bans()?[..] else {
-        anyhow::bail!("expected one ban");
-    };
-    let left = ban.seconds_left.unwrap_or(f64::INFINITY);
-    ensure!(
-        (50.0..=60.0).contains(&left),
-        "the second offence is banned for {left} s"
-    );
-    ensure!(ban.by[0].offences == 2, "{ban:?}");
-    scene.arrives(scene.neighbour)?;
-    scene.end()
-}
-
-#[test]
-fn an_ipv4_offender_is_dropped_let_go_and_then_dropped_longer() {
-    ban_unban_and_escalation(false, &[]).unwrap();
-}
-
-#[test]
-fn an_ipv6_offender_is_dropped_let_go_and_then_dropped_longer() {
-    ban_unban_and_escalation(true, &[]).unwrap();
-}
-
-#[test]
-fn generic_mode_does_the_same() {
-    ban_unban_and_escalation(false, &["--xdp-mode", "generic"]).unwrap();
-}
-
-#[test]
-fn tcx_mode_does_the_same() {
-    ban_unban_and_escalation(false, &["--xdp-mode", "tcx"]).unwrap();
-    ban_unban_and_escalation(true, &["--xdp-mode", "tcx"]).unwrap();
-}
-
-/// The daemon is not needed for a ban to end: the kernel obeys the expiry by itself.
-#[test]
-fn a_ban_ends_in_time_although_the_daemon_was_killed() {
-    let killed = || -> Result<()> {
-        let mut scene = Scene::new(false, &[])?;
-        scene.alert(5763)?;
-        scene.daemon.wait_for(" ban ")?;
-        scene.is_dropped(5)?;
-        scene.daemon.crash()?;
-        let [ban] = &scene.home.bans()?[..] else {
-            anyhow::bail!("expected the ban to be read from the kernel");
-        };
-        ensure!(
-            ban.address == scene.offender.to_string() && ban.by.is_empty(),
-            "{ban:?}"
-        );
-        scene.arrives(scene.offender)?;
-        for sender in scene.senders {
-            sender.stop()?;
-        }
-        ensure!(scene.home.output(&["stop", "--release"])?.status.success());
-        ensure!(!scene.home.pin_dir().exists(), "pins are left");
-        Ok(())
-    };
-    killed().unwrap();
-}
-
-/// After a reboot the kernel knows nothing, and the store everything (AR-IMP-1, AR-IMP-2).
-#[test]
-fn bans_and_counters_come_back_after_a_reboot() {
-    let rebooted = || -> Result<()> {
-        let mut scene = Scene::new(false, &[])?;
-        scene.alert(100_100)?;
-        scene.daemon.wait_for(" ban ")?;
-        scene.restart(|home| arfw::enforcer::xdp::release(home.pin_dir()))?;
-        scene.is_dropped(5)?;
-        scene.alert(5763)?;
-        scene.daemon.wait_for(" moved the end of the ban")?;
-        let [ban] = &scene.home.bans()?[..] else {
-            anyhow::bail!("expected one ban");
-        };
-        let left = ban.seconds_left.unwrap_or(f64::INFINITY);
-        ensure!(
-            ban.by[0].offences == 2 && (50.0..=60.0).contains(&left),
-            "{ban:?}"
-        );
-        scene.end()
-    };
-    rebooted().unwrap();
-}
-
-/// What was let go stays free, also after the next start; counters stay (AR-TIME-8).
-#[test]
-fn a_stop_with_release_lets_everyone_go_for_good() {
-    let released = || -> Result<()> {
-        let mut scene = Scene::new(false, &[])?;
-        scene.alert(100_100)?;
-        scene.daemon.wait_for(" ban ")?;
-        ensure!(scene.home.output(&["stop", "--release"])?.status.success());
-        ensure!(!scene.home.pin_dir().exists(), "pins are left");
-        scene.arrives(scene.offender)?;
-        scene.daemon = scene.home.start(&scene.link, &[])?;
-        ensure!(scene.home.bans()?.is_empty(), "the ban came back");
-        scene.alert(5763)?;
-        let line = scene.daemon.wait_for(" ban ")?;
-        ensure!(line.contains("offence=2"), "{line}");
-        scene.end()
-    };
-    released().unwrap();
 }

@@ -139,6 +139,8 @@ impl Scene {
         command.args(["--run-dir".as_ref(), self.directory.path()]);
         command.args(["--state-dir".as_ref(), self.directory.path()]);
         command.args(["--pin-dir".as_ref(), self.pin_dir.as_path()]);
+        // Whatever is released, no table of a daemon that serves this machine is.
+        command.args(["--nft-table", "arfw-xtask"]);
         // A terminal's Ctrl-C is for us: we end what we have started, in its order.
         command.process_group(0);
         command

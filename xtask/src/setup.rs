@@ -30,7 +30,11 @@ pub(crate) struct Kernel {
 type Way = (&'static str, fn(&Workspace) -> Result<()>);
 
 /// A program that tests and the operator need, and the package that has it.
-const TOOLS: [(&str, &str); 2] = [("ip", "iproute2"), ("bpftool", "bpftool")];
+const TOOLS: [(&str, &str); 3] = [
+    ("ip", "iproute2"),
+    ("bpftool", "bpftool"),
+    ("nft", "nftables"),
+];
 
 /// Makes ready for every other command, and says in one line each what was taken.
 pub(crate) fn command(ws: &Workspace) -> Result<()> {

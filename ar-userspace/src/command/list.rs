@@ -1,11 +1,12 @@
-//! `arfw list`: who is banned. Asks the daemon; without one, the pinned maps.
+//! `arfw list`: who is banned. Asks the daemon; without one, the pinned maps and the nftables table.
 
+use std::cmp::Reverse;
 use std::time::Duration;
 
 use super::{Directories, Exit, output};
 use crate::control::{self, Unreachable, view};
 use crate::daemon::view::enforced_ban;
-use crate::enforcer::xdp;
+use crate::enforcer::{Enforced, nftables, xdp};
 use crate::{clock, command::run::on_runtime};
 
 pub(super) fn run(directories: &Directories, json: bool) -> anyhow::Result<Exit> {
@@ -34,16 +35,20 @@ fn from_kernel(
     not_running: anyhow::Error,
 ) -> anyhow::Result<Vec<view::Ban>> {
     let clocks = clock::clocks();
-    match xdp::inspect(&directories.pin_dir, clock::kernel_clock())? {
-        Some(mut enforced) => {
-            enforced.sort_by_key(|ban| ban.offender);
-            Ok(enforced
-                .iter()
-                .map(|ban| enforced_ban(ban, clocks))
-                .collect())
-        }
-        None => Err(not_running),
+    let clock = clock::kernel_clock();
+    let maps = xdp::inspect(&directories.pin_dir, clock)?;
+    let table = nftables::inspect(&directories.nft_table, clock)?;
+    if maps.is_none() && table.is_none() {
+        return Err(not_running);
     }
+    let mut enforced: Vec<Enforced> = [maps, table].into_iter().flatten().flatten().collect();
+    // Of an offender that both hold, what stands longer.
+    enforced.sort_by_key(|ban| (ban.offender, Reverse(ban.standing.until)));
+    enforced.dedup_by_key(|ban| ban.offender);
+    Ok(enforced
+        .iter()
+        .map(|ban| enforced_ban(ban, clocks))
+        .collect())
 }
 
 fn render(bans: &[view::Ban]) -> String {

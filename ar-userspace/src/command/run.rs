@@ -9,10 +9,10 @@ use tracing_subscriber::EnvFilter;
 use super::{EnforcerKind, Exit, OnStop, RunArguments, check, output};
 use crate::clock;
 use crate::daemon::reload::{Fresh, Source};
-use crate::daemon::{self, Settings, Started};
+use crate::daemon::{self, Removal, Settings, Started};
 use crate::diagnostic;
 use crate::enforcer::dry_run::DryRun;
-use crate::enforcer::xdp;
+use crate::enforcer::{nftables, xdp};
 use crate::ledger::Limits;
 use crate::surroundings;
 
@@ -90,7 +90,26 @@ fn enforcer(arguments: &RunArguments) -> anyhow::Result<Started> {
             enforcer: Box::new(DryRun::default()),
             limits: limits(arguments.max_bans, arguments.max_bans),
             found: Vec::new(),
+            succeeds: None,
         }),
+        EnforcerKind::Nftables => {
+            let settings = nftables::Settings {
+                table: arguments.directories.nft_table.clone(),
+                max_bans: arguments.max_bans,
+                interfaces: arguments.interfaces.clone(),
+            };
+            let (nftables, found) = nftables::Nftables::start(&settings, clock::kernel_clock)?;
+            let (v4, v6) = nftables.room();
+            let pin_dir = arguments.directories.pin_dir.clone();
+            let are_pins_left = pin_dir.exists();
+            Ok(Started {
+                enforcer: Box::new(nftables),
+                limits: limits(v4, v6),
+                found,
+                succeeds: are_pins_left
+                    .then(|| Box::new(move || xdp::release(&pin_dir)) as Removal),
+            })
+        }
         EnforcerKind::Xdp => {
             let settings = xdp::Settings {
                 pin_dir: arguments.directories.pin_dir.clone(),
@@ -100,10 +119,14 @@ fn enforcer(arguments: &RunArguments) -> anyhow::Result<Started> {
             };
             let (xdp, found) = xdp::Xdp::start(&settings, clock::kernel_clock())?;
             let (v4, v6) = xdp.room()?;
+            let table = arguments.directories.nft_table.clone();
+            let is_table_left = nftables::is_there(&table);
             Ok(Started {
                 enforcer: Box::new(xdp),
                 limits: limits(v4, v6),
                 found,
+                succeeds: is_table_left
+                    .then(|| Box::new(move || nftables::release(&table)) as Removal),
             })
         }
     }

@@ -10,7 +10,7 @@ use super::{Directories, Exit, output};
 use crate::clock;
 use crate::control::{self, Unreachable, view};
 use crate::daemon::instance::{self, Instance};
-use crate::enforcer::xdp;
+use crate::enforcer::{nftables, xdp};
 use crate::ledger::{Event, Ledger, OnStop, Settings};
 use crate::store::Store;
 
@@ -30,7 +30,9 @@ pub(super) fn run(directories: &Directories, release: bool) -> anyhow::Result<Ex
         // A daemon that was told to release has done all this; it does no harm twice.
         let _instance = Instance::take(&directories.run_dir)?;
         forget_bans(directories)?;
-        xdp::release(&directories.pin_dir)?;
+        // Whichever enforcer it was, and also what is left of an earlier one.
+        let table = nftables::release(&directories.nft_table);
+        xdp::release(&directories.pin_dir).and(table)?;
     }
     Ok(Exit::Done)
 }

@@ -122,6 +122,14 @@ impl Journal {
         Ok(())
     }
 
+    /// What another enforcer had left is gone, or is not.
+    pub(super) fn succeeded(&self, removed: anyhow::Result<()>) {
+        match removed {
+            Ok(()) => tracing::info!("removed what another enforcer had left in the kernel"),
+            Err(error) => tracing::error!("what another enforcer left still bans: {error:#}"),
+        }
+    }
+
     /// What the start found in the store and in the kernel.
     pub(super) fn reconciled(&self, drift: Drift) {
         let Drift {

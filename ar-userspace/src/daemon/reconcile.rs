@@ -36,6 +36,7 @@ impl Daemon {
             self.ledger.handle_timeout(now);
             self.perform(now);
         }
+        let grain = self.enforcer.grain();
         let mut differing = Vec::new();
         let mut unknown = Vec::new();
         // Both are in the order of offenders.
@@ -46,7 +47,7 @@ impl Daemon {
                 unknown.push(other);
             }
             let found = rest.next_if(|&(other, _)| other == offender);
-            if !found.is_some_and(|(_, found)| same_end(found.until, wanted.until)) {
+            if !found.is_some_and(|(_, found)| same_end(found.until, wanted.until, grain)) {
                 differing.push(Hold {
                     offender,
                     standing: Some(wanted),
@@ -97,12 +98,11 @@ pub(super) fn adoption(offender: Offender, executable: Executable, standing: Sta
     }
 }
 
-/// Whether two ends are the same one, converted from clock to clock at different times.
-fn same_end(one: Expiry, other: Expiry) -> bool {
-    const APART: Duration = Duration::from_millis(1);
+/// Whether two ends are the same one, as exactly as they are kept.
+fn same_end(one: Expiry, other: Expiry, grain: Duration) -> bool {
     match (one, other) {
         (Expiry::At(one), Expiry::At(other)) => {
-            one.since(other) <= APART && other.since(one) <= APART
+            one.since(other) <= grain && other.since(one) <= grain
         }
         _ => one == other,
     }

@@ -14,7 +14,7 @@ use anyhow::{Context as _, Result, bail, ensure};
 use arfw::control::view;
 use rustix::process::{Pid, Signal, kill_process};
 use tempfile::TempDir;
-use xtask::netns::{INTERFACE, Link};
+use xtask::netns::{INTERFACE, Link, Namespace};
 
 /// How long anything may take before a test gives up.
 pub const PATIENCE: Duration = Duration::from_secs(20);
@@ -39,12 +39,39 @@ pub fn binary() -> PathBuf {
     path
 }
 
+/// What drops the packets in a test.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Enforcer {
+    /// The XDP program in the driver.
+    Native,
+    /// The XDP program behind the driver.
+    Generic,
+    /// The program at the TCX hook.
+    Tcx,
+    /// A table of nftables.
+    Nftables,
+}
+
+impl Enforcer {
+    /// What `arfw run` is told.
+    #[must_use]
+    pub fn flags(self) -> &'static [&'static str] {
+        match self {
+            Self::Native => &["--xdp-mode", "native"],
+            Self::Generic => &["--xdp-mode", "generic"],
+            Self::Tcx => &["--xdp-mode", "tcx"],
+            Self::Nftables => &["--enforcer", "nftables"],
+        }
+    }
+}
+
 /// Directories of one daemon, which outlive its process.
 #[derive(Debug)]
 pub struct Home {
     directory: TempDir,
     pin_dir: PathBuf,
     binary: PathBuf,
+    table: String,
 }
 
 impl Home {
@@ -60,6 +87,7 @@ impl Home {
             directory: tempfile::tempdir()?,
             pin_dir: format!("/sys/fs/bpf/arfw-test-{}-{number}", std::process::id()).into(),
             binary: binary(),
+            table: format!("arfw-test-{}-{number}", std::process::id()),
         };
         fs::write(home.config(), ossec_conf)?;
         File::create(home.alerts())?;
@@ -112,6 +140,12 @@ impl Home {
         &self.pin_dir
     }
 
+    /// Name of the nftables table.
+    #[must_use]
+    pub fn table(&self) -> &str {
+        &self.table
+    }
+
     /// Appends to the alert file in one write.
     ///
     /// # Errors
@@ -139,8 +173,19 @@ impl Home {
             .args(arguments)
             .args(["--run-dir".as_ref(), self.run_dir().as_path()])
             .args(["--state-dir".as_ref(), self.state_dir().as_path()])
-            .args(["--pin-dir".as_ref(), self.pin_dir.as_path()]);
+            .args(["--pin-dir".as_ref(), self.pin_dir.as_path()])
+            .args(["--nft-table", &self.table]);
         command
+    }
+
+    /// Runs such a command where the daemon is: without one, nftables are those of the namespace.
+    ///
+    /// # Errors
+    ///
+    /// When it cannot be started.
+    pub fn output_at(&self, at: &Namespace, arguments: &[&str]) -> Result<Output> {
+        let mut command = self.command(arguments);
+        Ok(at.run(|| command.output())??)
     }
 
     /// Runs such a command to its end.
@@ -159,6 +204,15 @@ impl Home {
     /// When the command fails.
     pub fn bans(&self) -> Result<Vec<view::Ban>> {
         json(&self.output(&["list", "--json"])?)
+    }
+
+    /// The same, asked where the daemon is.
+    ///
+    /// # Errors
+    ///
+    /// When the command fails.
+    pub fn bans_at(&self, at: &Namespace) -> Result<Vec<view::Ban>> {
+        json(&self.output_at(at, &["list", "--json"])?)
     }
 
     /// What `arfw status` tells.
