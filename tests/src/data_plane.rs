@@ -132,14 +132,21 @@ pub fn measure(objects: &Objects, family: u8, bans: u32, prefixes: u32) -> Resul
     Ok(figures)
 }
 
+/// Mixes all bits, one to one: without an order, or misses would lie at the same distance from a ban each.
+fn mix(number: u32) -> u32 {
+    let number = (number ^ (number >> 16)).wrapping_mul(0x7FEB_352D);
+    let number = (number ^ (number >> 15)).wrapping_mul(0x846C_A68B);
+    number ^ (number >> 16)
+}
+
 /// The `number`th address: all over the address space, and none comes twice.
 fn address(family: u8, number: u32) -> IpAddr {
-    let mixed = number.wrapping_mul(0x9E37_79B1);
+    let mixed = mix(number);
     if family == 4 {
         return Ipv4Addr::from(mixed).into();
     }
     let subnet = u128::from(mixed) << 64;
-    let interface = u128::from(number.wrapping_mul(0x85EB_CA6B));
+    let interface = u128::from(mix(!number));
     Ipv6Addr::from(0x2600_u128 << 112 | subnet | interface).into()
 }
 
@@ -148,7 +155,7 @@ fn prefix(family: u8, number: u32) -> Option<Prefix> {
     match family {
         4 => Prefix::new(address(4, 0x8000_0000 + number), 24),
         _ => {
-            let network = 0x2a00_u128 << 112 | u128::from(number.wrapping_mul(0x9E37_79B1)) << 72;
+            let network = 0x2a00_u128 << 112 | u128::from(mix(number)) << 72;
             Prefix::new(Ipv6Addr::from(network).into(), 56)
         }
     }
