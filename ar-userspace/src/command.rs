@@ -24,7 +24,7 @@ use std::time::Duration;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
 use crate::control;
-use crate::enforcer::xdp;
+use crate::enforcer::{Pattern, Selection, xdp};
 use crate::offender::{Offender, Prefix};
 
 /// Where OSSEC and Wazuh keep their configuration.
@@ -146,9 +146,13 @@ struct RunArguments {
     /// The alerts to follow
     #[arg(long, value_name = "FILE", default_value = ALERTS_JSON)]
     alerts: PathBuf,
-    /// Interface to cover; may be repeated [default: all that are up, but not loopback]
-    #[arg(long = "interface", value_name = "NAME")]
-    interfaces: Vec<String>,
+    /// Interfaces to cover, now and when they come: a name, or a pattern with `*` and `?`; may be repeated
+    /// [default: all but loopback]
+    #[arg(long = "interface", value_name = "PATTERN")]
+    interfaces: Vec<Pattern>,
+    /// Interfaces not to cover; may be repeated
+    #[arg(long = "exclude-interface", value_name = "PATTERN")]
+    excluded_interfaces: Vec<Pattern>,
     /// What enforces bans
     #[arg(long, value_enum, default_value_t)]
     enforcer: EnforcerKind,
@@ -191,6 +195,15 @@ struct RunArguments {
     runs: executables::Runs,
     #[command(flatten)]
     directories: Directories,
+}
+
+impl RunArguments {
+    fn selection(&self) -> Selection {
+        Selection {
+            wanted: self.interfaces.clone(),
+            excluded: self.excluded_interfaces.clone(),
+        }
+    }
 }
 
 /// What enforces bans.

@@ -9,6 +9,7 @@ mod guarding;
 mod handled;
 pub mod instance;
 mod journal;
+mod links;
 mod orders;
 mod perform;
 mod programs;
@@ -33,14 +34,14 @@ use crate::clock::{self, Alarm};
 use crate::config::{Config, Enforcement};
 use crate::control::{self, Request, view::Counts};
 use crate::enforcer::exec::{self, Programs, Report};
-use crate::enforcer::{Enforced, Enforcer, Leave};
+use crate::enforcer::{Enforced, Enforcer, Leave, Links};
 use crate::ledger::{self, Key, Ledger, Limits, Ruling};
 use crate::policy::{Decision, Guard, Offence, Policy, Target};
 use crate::responses_log::{Lines, ResponsesLog};
 use crate::source::file::Follower;
 use crate::source::{self, Batch, Condition, Position};
 use crate::store::{self, Store};
-use crate::surroundings::{self, Found, Sessions, Watch};
+use crate::surroundings::{self, Found, LinkWatch, Sessions, Watch};
 use crate::time::Moment;
 use arrival::Arrival;
 pub use by_hand::Widest;
@@ -125,6 +126,8 @@ pub async fn run(
     let (follower, start) = Follower::start(&settings.alerts, held.positions.get(&settings.alerts))
         .with_context(|| format!("cannot follow `{}`", settings.alerts.display()))?;
     let log = responses::open(settings.responses_log.as_deref())?;
+    // Before the enforcer, too: an interface that comes while it starts is covered.
+    let mut links = LinkWatch::start();
     let Started {
         enforcer,
         limits,
@@ -174,6 +177,8 @@ pub async fn run(
             }
             // Before the alerts, because a flood of them must not hide it.
             _ = looks.tick() => Event::LookDue,
+            // Before the alerts: what comes in there is to meet the bans that stand.
+            () = links.change() => Event::LinksChanged,
             // Before the alerts: an address that has just become the host's own is not banned.
             Some(found) = finds.recv() => Event::SurroundingsFound(found),
             Some(request) = requests.recv() => Event::Asked(request),
@@ -184,7 +189,8 @@ pub async fn run(
         match event {
             Event::Records(batch) => daemon.read(&batch),
             Event::DeadlineReached => daemon.let_go(),
-            Event::LookDue => daemon.enforcer.look(),
+            Event::LookDue => daemon.look(links.is_listening()),
+            Event::LinksChanged => daemon.follow_links(Links::Changed),
             Event::Outcome(report) => daemon.hear(report),
             Event::SurroundingsFound(found) => daemon.protect(found),
             Event::SourceEnded(ended) => {
@@ -244,6 +250,8 @@ enum Event {
     DeadlineReached,
     /// It is time to see whether the enforcer still stands in the way of packets.
     LookDue,
+    /// An interface has come, gone, or changed.
+    LinksChanged,
     /// What must stay reachable has been looked up again.
     SurroundingsFound(Found),
     /// Somebody asks at the control socket.

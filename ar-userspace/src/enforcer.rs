@@ -5,11 +5,13 @@
 
 pub mod dry_run;
 pub mod exec;
+mod selection;
 pub mod xdp;
 
 use crate::ledger::Standing;
 use crate::offender::{Offender, Prefix};
-use crate::time::KernelClock;
+use crate::time::{KernelClock, Moment};
+pub use selection::{Pattern, Selection};
 
 /// Something that bans.
 pub trait Enforcer {
@@ -45,6 +47,10 @@ pub trait Enforcer {
     /// Wants to be asked every second or so.
     fn look(&mut self);
 
+    /// Covers interfaces that have come, and lets go those that have gone or got a name that is not wanted. Wants to be
+    /// asked at every change, and every second or so as well.
+    fn follow_links(&mut self, links: Links, now: Moment);
+
     /// Ends the work: `Keep` leaves what ends by itself at its time, `Release` leaves nothing.
     ///
     /// # Errors
@@ -69,6 +75,15 @@ pub struct Failure {
     pub place: usize,
     /// What was being done, and why it failed.
     pub cause: String,
+}
+
+/// What is known of the interfaces.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Links {
+    /// One may have come, gone or changed.
+    Changed,
+    /// Nobody has said so.
+    AsKnown,
 }
 
 /// What an enforcer leaves behind when it ends.
@@ -118,4 +133,18 @@ pub struct Place {
     pub mode: &'static str,
     /// Why not in a better way; empty when it is the best.
     pub why: String,
+    /// Since when; `None` when it is not covered.
+    pub since: Option<Moment>,
+}
+
+impl Place {
+    /// Says in the log how it stands.
+    pub fn tell(&self) {
+        let (interface, mode) = (&self.interface, self.mode);
+        match (mode, self.why.as_str()) {
+            ("none", why) => tracing::error!(%interface, why, "not covered"),
+            (_, "") => tracing::info!(%interface, mode, "covered"),
+            (_, why) => tracing::warn!(%interface, mode, why, "covered"),
+        }
+    }
 }

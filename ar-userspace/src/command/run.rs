@@ -94,7 +94,7 @@ fn enforcer(arguments: &RunArguments) -> anyhow::Result<Started> {
                 pin_dir: arguments.directories.pin_dir.clone(),
                 max_bans: arguments.max_bans,
                 mode: arguments.xdp_mode,
-                interfaces: xdp::interfaces(&arguments.interfaces)?,
+                interfaces: arguments.selection(),
             };
             let (xdp, found) = xdp::Xdp::start(&settings, clock::kernel_clock())?;
             let (v4, v6) = xdp.room()?;

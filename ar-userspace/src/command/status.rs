@@ -114,9 +114,11 @@ fn render(status: &view::Status) -> String {
             "" => String::new(),
             why => format!(" ({why})"),
         };
+        let since = interface.since.as_deref();
+        let since = since.map_or_else(String::new, |since| format!(" since {since}"));
         line(
             "interface",
-            format!("{}: {}{why}", interface.name, interface.mode),
+            format!("{}: {}{since}{why}", interface.name, interface.mode),
         );
     }
     let seen: Vec<String> = status
@@ -172,6 +174,7 @@ mod tests {
                 name: "eth0".to_owned(),
                 mode: "generic".to_owned(),
                 why: "no native mode: the driver does not support it".to_owned(),
+                since: Some("2026-01-02T03:04:05Z".to_owned()),
             }],
             packets: vec![
                 view::Total {
@@ -196,7 +199,7 @@ alerts      /var/ossec/logs/alerts/alerts.json
 banned      2 IPv4 of 131,072, 1 IPv6 of 131,072
             3 bans, 0 moved, 0 ended; 0 over a limit, 0 failed; 0 executables run, 0 left out
 enforcer    xdp
-interface   eth0: generic (no native mode: the driver does not support it)
+interface   eth0: generic since 2026-01-02T03:04:05Z (no native mode: the driver does not support it)
 packets     52,000 clean
 "
         );

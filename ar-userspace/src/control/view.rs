@@ -368,6 +368,9 @@ pub struct Interface {
     pub mode: String,
     /// Why not in a better way; empty when it is the best.
     pub why: String,
+    /// Wall time since when this daemon covers it; `null` when it does not.
+    #[serde(default)]
+    pub since: Option<String>,
 }
 
 /// Packets of one outcome, all interfaces together.

@@ -85,6 +85,7 @@ impl Daemon {
             .enforcer
             .condition()
             .context("cannot look at the enforcer")?;
+        let clocks = clock::clocks();
         Ok(view::Status {
             version: env!("CARGO_PKG_VERSION").to_owned(),
             pid: std::process::id(),
@@ -117,6 +118,7 @@ impl Daemon {
                     name: place.interface,
                     mode: place.mode.to_owned(),
                     why: place.why,
+                    since: place.since.map(|since| rfc3339(since, clocks)),
                 })
                 .collect(),
             packets: condition

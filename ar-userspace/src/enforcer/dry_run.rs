@@ -2,10 +2,10 @@
 
 use std::collections::BTreeMap;
 
-use super::{Condition, Counters, Enforced, Enforcer, Failure, Hold, Leave, Place};
+use super::{Condition, Counters, Enforced, Enforcer, Failure, Hold, Leave, Links, Place};
 use crate::ledger::Standing;
 use crate::offender::{Offender, Prefix};
-use crate::time::KernelClock;
+use crate::time::{KernelClock, Moment};
 
 /// An enforcer without consequences.
 #[derive(Debug, Default)]
@@ -46,6 +46,7 @@ impl Enforcer for DryRun {
             interface: "-".to_owned(),
             mode: "none",
             why: "dry run: nothing is dropped".to_owned(),
+            since: None,
         };
         Ok(Condition {
             places: vec![place],
@@ -54,6 +55,8 @@ impl Enforcer for DryRun {
     }
 
     fn look(&mut self) {}
+
+    fn follow_links(&mut self, _links: Links, _now: Moment) {}
 
     fn close(self: Box<Self>, _leave: Leave) -> anyhow::Result<()> {
         Ok(())

@@ -176,14 +176,24 @@ impl Home {
         self.start_by(link, &[], arguments)
     }
 
+    /// The same, on the interfaces that `arguments` tell, or on all.
+    ///
+    /// # Errors
+    ///
+    /// When it ends before it is ready; what it said is told.
+    pub fn start_on(&self, link: &Link, arguments: &[&str]) -> Result<Daemon> {
+        let mut command = self.run_command(&self.alerts());
+        Daemon::start(link.host.spawn(command.args(arguments))?)
+    }
+
     /// The same by another program: its first words are `by`, those of the daemon follow.
     ///
     /// # Errors
     ///
     /// When it ends before it is ready; what it said is told.
     pub fn start_by(&self, link: &Link, by: &[&OsStr], arguments: &[&str]) -> Result<Daemon> {
-        let mut daemon = self.run_command(&self.alerts(), INTERFACE);
-        daemon.args(arguments);
+        let mut daemon = self.run_command(&self.alerts());
+        daemon.args(["--interface", INTERFACE]).args(arguments);
         let mut command = match by {
             [] => daemon,
             [program, words @ ..] => {
@@ -203,7 +213,8 @@ impl Home {
     ///
     /// When it cannot be started.
     pub fn kill_start(&self, link: &Link, after: Duration) -> Result<()> {
-        let mut command = self.run_command(&self.alerts(), INTERFACE);
+        let mut command = self.run_command(&self.alerts());
+        command.args(["--interface", INTERFACE]);
         let mut child = link.host.spawn(command.stderr(Stdio::null()))?;
         std::thread::sleep(after);
         child.kill()?;
@@ -217,16 +228,16 @@ impl Home {
     ///
     /// When it cannot be started.
     pub fn fail_to_start(&self, link: &Link, alerts: &Path, interface: &str) -> Result<Output> {
-        let mut command = self.run_command(alerts, interface);
+        let mut command = self.run_command(alerts);
+        command.args(["--interface", interface]);
         Ok(link.host.spawn(&mut command)?.wait_with_output()?)
     }
 
-    fn run_command(&self, alerts: &Path, interface: &str) -> Command {
+    fn run_command(&self, alerts: &Path) -> Command {
         let mut command = self.command(&["run"]);
         command
             .args(["--config".as_ref(), self.config().as_path()])
             .args(["--alerts".as_ref(), alerts])
-            .args(["--interface", interface])
             .args(["--max-bans", "16384"])
             .stdin(Stdio::null())
             .stderr(Stdio::piped());
