@@ -179,6 +179,9 @@ struct RunArguments {
     /// Count offences of an address that are less than this apart as one [default: each counts]
     #[arg(long, value_name = "TIME", value_parser = humantime::parse_duration)]
     debounce: Option<Duration>,
+    /// When a ban begins, destroy TCP sockets of this host with that peer, so that no server waits for it
+    #[arg(long)]
+    kill_sockets: bool,
     /// What a stop leaves in the kernel
     #[arg(long, value_enum, default_value_t)]
     on_stop: OnStop,

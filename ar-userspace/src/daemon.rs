@@ -34,6 +34,7 @@ use crate::clock::{self, Alarm};
 use crate::config::{Config, Enforcement};
 use crate::control::{self, Request, view::Counts};
 use crate::enforcer::exec::{self, Programs, Report};
+use crate::enforcer::sockets::Sockets;
 use crate::enforcer::{Enforced, Enforcer, Leave, Links};
 use crate::ledger::{self, Key, Ledger, Limits, Ruling};
 use crate::policy::{Decision, Guard, Offence, Policy, Target};
@@ -92,6 +93,8 @@ pub struct Settings {
     pub log_programs: bool,
     /// The widest prefixes that may be banned.
     pub widest: Widest,
+    /// Whether TCP sockets with a peer that has just been banned are destroyed.
+    pub kill_sockets: bool,
     /// Who is protected besides those that are looked up.
     pub surroundings: surroundings::Settings,
 }
@@ -288,6 +291,7 @@ struct Daemon {
     ledger: Ledger,
     store: Store,
     enforcer: Box<dyn Enforcer>,
+    sockets: Option<Sockets>,
     programs: Programs,
     fired: Fired,
     responses: Responses,
@@ -348,6 +352,7 @@ impl Daemon {
             ledger,
             store,
             enforcer,
+            sockets: settings.kill_sockets.then(Sockets::start).transpose()?,
             limits,
             alarm: Alarm::new().context("cannot make a timer")?,
             counts: Counts::default(),

@@ -1,11 +1,12 @@
 //! Makes bans true: `xdp` in the kernel, `dry_run` in words only, behind one small trait; `exec` runs executables.
 //!
 //! What has to stand is decided before it comes here. Holding it twice changes nothing.
-//! The nftables enforcer has its place beside these. `exec` is none of the trait: its outcomes come later.
+//! The nftables enforcer has its place beside these. `exec` and `sockets` are none of the trait: what they do comes later.
 
 pub mod dry_run;
 pub mod exec;
 mod selection;
+pub mod sockets;
 pub mod xdp;
 
 use crate::ledger::Standing;

@@ -1,5 +1,6 @@
 //! Real packets against the real binary: bans begin, end, grow, and touch nobody else.
 
+mod connections;
 mod forwarded;
 mod operate;
 mod prefixes;

@@ -43,6 +43,8 @@ pub(super) fn run(arguments: &RunArguments) -> anyhow::Result<Exit> {
         responses_log: arguments.runs.responses_log.clone(),
         log_programs: arguments.runs.log_programs(),
         surroundings,
+        // Whoever is not banned for real keeps the connections.
+        kill_sockets: arguments.kill_sockets && arguments.enforcer != EnforcerKind::DryRun,
         widest: daemon::Widest {
             v4: arguments.widest_v4,
             v6: arguments.widest_v6,

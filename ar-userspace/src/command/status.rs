@@ -85,6 +85,16 @@ fn render(status: &view::Status) -> String {
             output::count(counts.left_out),
         ),
     );
+    if counts.sockets_destroyed + counts.sockets_failed > 0 {
+        line(
+            "",
+            format!(
+                "{} sockets destroyed, {} failed",
+                output::count(counts.sockets_destroyed),
+                output::count(counts.sockets_failed),
+            ),
+        );
+    }
     if let Some(cause) = &status.source.trouble {
         line("ALERTS", format!("CANNOT BE READ: {cause}"));
     }
@@ -203,6 +213,7 @@ interface   eth0: generic since 2026-01-02T03:04:05Z (no native mode: the driver
 packets     52,000 clean
 "
         );
+        status.counts.sockets_destroyed = 1_003;
         status.source = view::Source {
             trouble: Some("Too many levels of symbolic links (os error 40)".to_owned()),
             missing: true,
@@ -210,6 +221,7 @@ packets     52,000 clean
         };
         let text = render(&status);
         for expected in [
+            "            1,003 sockets destroyed, 0 failed\n",
             "alerts      /var/ossec/logs/alerts/alerts.json, WHICH IS NOT THERE\n",
             "ALERTS      CANNOT BE READ: Too many levels of symbolic links (os error 40)\n",
             "ALERTS      LOST: 2 rotated files were compressed before they were read\n",

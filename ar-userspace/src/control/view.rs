@@ -344,6 +344,12 @@ pub struct Counts {
     pub over_limit: u64,
     /// Effects that an enforcer could not perform.
     pub failed: u64,
+    /// TCP sockets with banned peers that were destroyed (`--kill-sockets`).
+    #[serde(default)]
+    pub sockets_destroyed: u64,
+    /// Sockets, and whole looks at them, that failed.
+    #[serde(default)]
+    pub sockets_failed: u64,
 }
 
 /// Addresses that are banned.

@@ -10,6 +10,7 @@ use super::Daemon;
 use crate::clock;
 use crate::config::Enforcement;
 use crate::control::view;
+use crate::enforcer::sockets::Sockets;
 use crate::enforcer::{Counters, Enforced};
 use crate::ledger::{Record, Standing};
 use crate::offender::Offender;
@@ -79,6 +80,16 @@ impl Daemon {
         }
     }
 
+    fn counts_view(&self) -> view::Counts {
+        let sockets = self.sockets.as_ref().map(Sockets::counts);
+        let (sockets_destroyed, sockets_failed) = sockets.unwrap_or_default();
+        view::Counts {
+            sockets_destroyed,
+            sockets_failed,
+            ..self.counts.clone()
+        }
+    }
+
     /// What `GET /v1/status` tells.
     pub(super) fn status(&self) -> anyhow::Result<view::Status> {
         let condition = self
@@ -95,7 +106,7 @@ impl Daemon {
             responses: self.settings.config.responses.len(),
             alerts: self.settings.alerts.display().to_string(),
             source: self.source_view(),
-            counts: self.counts.clone(),
+            counts: self.counts_view(),
             active: view::Active {
                 v4: self.ledger.bans_v4(),
                 v6: self.ledger.bans_v6(),
