@@ -163,6 +163,7 @@ pub async fn run(
         .journal
         .ready(&daemon.settings, daemon.enforcer.as_ref(), start)?;
 
+    let mut more_links = false;
     let mut looks = interval(LOOK_EVERY);
     looks.set_missed_tick_behavior(MissedTickBehavior::Delay);
 
@@ -180,20 +181,27 @@ pub async fn run(
             }
             // Before the alerts, because a flood of them must not hide it.
             _ = looks.tick() => Event::LookDue,
-            // Before the alerts: what comes in there is to meet the bans that stand.
-            () = links.change() => Event::LinksChanged,
             // Before the alerts: an address that has just become the host's own is not banned.
             Some(found) = finds.recv() => Event::SurroundingsFound(found),
             Some(request) = requests.recv() => Event::Asked(request),
             Some(report) = reports.recv() => Event::Outcome(report),
+            // Before the alerts: what comes in there is to meet the bans that stand.
+            () = links.change(), if !more_links => Event::LinksChanged,
+            () = std::future::ready(()), if more_links => Event::LinksChanged,
             Some(batch) = batches.recv() => Event::Records(batch),
             ended = &mut follow => Event::SourceEnded(ended.map_err(io::Error::other).flatten()),
         };
         match event {
             Event::Records(batch) => daemon.read(&batch),
             Event::DeadlineReached => daemon.let_go(),
-            Event::LookDue => daemon.look(links.is_listening()),
-            Event::LinksChanged => daemon.follow_links(Links::Changed),
+            Event::LookDue => more_links |= daemon.look(links.is_listening()),
+            Event::LinksChanged => {
+                more_links = daemon.follow_links(Links::Changed);
+                // Many of them must not keep alerts waiting.
+                if let Ok(batch) = batches.try_recv() {
+                    daemon.read(&batch);
+                }
+            }
             Event::Outcome(report) => daemon.hear(report),
             Event::SurroundingsFound(found) => daemon.protect(found),
             Event::SourceEnded(ended) => {

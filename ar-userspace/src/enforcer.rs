@@ -48,9 +48,9 @@ pub trait Enforcer {
     /// Wants to be asked every second or so.
     fn look(&mut self);
 
-    /// Covers interfaces that have come, and lets go those that have gone or got a name that is not wanted. Wants to be
-    /// asked at every change, and every second or so as well.
-    fn follow_links(&mut self, links: Links, now: Moment);
+    /// Covers interfaces that have come, and lets go those that have gone or got a name that is not wanted; a few of them,
+    /// and whether there may be more. Wants to be asked at every change, and every second or so as well.
+    fn follow_links(&mut self, links: Links, now: Moment) -> bool;
 
     /// Ends the work: `Keep` leaves what ends by itself at its time, `Release` leaves nothing.
     ///

@@ -5,17 +5,18 @@ use crate::clock;
 use crate::enforcer::Links;
 
 impl Daemon {
-    /// Without notices a change of interfaces is seen here.
-    pub(super) fn look(&mut self, is_told_of_links: bool) {
+    /// Without notices a change of interfaces is seen here. Whether there is more of it.
+    pub(super) fn look(&mut self, is_told_of_links: bool) -> bool {
         self.enforcer.look();
         self.follow_links(if is_told_of_links {
             Links::AsKnown
         } else {
             Links::Changed
-        });
+        })
     }
 
-    pub(super) fn follow_links(&mut self, links: Links) {
-        self.enforcer.follow_links(links, clock::now());
+    /// Covers interfaces that have come; whether there is more to do.
+    pub(super) fn follow_links(&mut self, links: Links) -> bool {
+        self.enforcer.follow_links(links, clock::now())
     }
 }

@@ -56,7 +56,9 @@ impl Enforcer for DryRun {
 
     fn look(&mut self) {}
 
-    fn follow_links(&mut self, _links: Links, _now: Moment) {}
+    fn follow_links(&mut self, _links: Links, _now: Moment) -> bool {
+        false
+    }
 
     fn close(self: Box<Self>, _leave: Leave) -> anyhow::Result<()> {
         Ok(())

@@ -230,13 +230,15 @@ impl Enforcer for Xdp {
         self.upkeep.look();
     }
 
-    fn follow_links(&mut self, links: Links, now: Moment) {
+    fn follow_links(&mut self, links: Links, now: Moment) -> bool {
         if links == Links::AsKnown && !self.upkeep.is_behind() {
-            return;
+            return false;
         }
-        if let Err(error) = self.upkeep.follow(&mut self.programs, &self.plan, now) {
+        let followed = self.upkeep.follow(&mut self.programs, &self.plan, now);
+        followed.unwrap_or_else(|error| {
             tracing::error!("interfaces that have come are not covered: {error:#}");
-        }
+            false
+        })
     }
 
     fn close(self: Box<Self>, leave: Leave) -> anyhow::Result<()> {

@@ -348,6 +348,50 @@ fn all_interfaces_are_covered_before_they_are_up() -> Result<()> {
     scene.end()
 }
 
+/// The programs at the XDP hooks read an Ethernet header, which the frames of such an interface do not have.
+#[test]
+fn an_interface_without_ethernet_is_covered_at_the_tcx_hook() -> Result<()> {
+    let scene = Scene::new(with_patterns)?;
+    scene.host(&["tuntap", "add", "dev", "hot0", "mode", "tun"])?;
+    scene.host(&["tuntap", "add", "dev", "hot1", "mode", "tap"])?;
+    for (name, expected) in [("hot0", "tcx"), ("hot1", "native")] {
+        scene.wait(name, |interface| {
+            interface.is_some_and(|it| it.mode == expected)
+        })?;
+    }
+    let why = scene.interface("hot0")?.context("it is told")?.why;
+    ensure!(why.contains("no Ethernet header"), "{why}");
+    scene.end()
+}
+
+/// More than are covered in one go.
+#[test]
+fn many_interfaces_come_and_go_at_once() -> Result<()> {
+    const PAIRS: usize = 12;
+    let mut scene = Scene::new(with_patterns)?;
+    let pairs = (0..PAIRS).map(|n| format!("link add hot{n} type veth peer name hotter{n}\n"));
+    batch(scene.link.host.name(), &pairs.collect::<String>())?;
+    let count = |scene: &Scene, expected: usize| -> Result<()> {
+        for _ in 0..PATIENCE.as_millis() / 10 {
+            let interfaces = scene.home.status()?.interfaces;
+            let covered = interfaces.iter().filter(|it| it.mode == "native").count();
+            if covered == expected && interfaces.len() == expected {
+                return Ok(());
+            }
+            std::thread::park_timeout(Duration::from_millis(10));
+        }
+        bail!("not {expected}: {:?}", scene.home.status()?.interfaces)
+    };
+    count(&scene, 2 * PAIRS + 1)?;
+    ensure!(scene.links()?.len() == 2 * PAIRS + 1, "a link for each");
+    let pairs = (0..PAIRS).map(|n| format!("link delete hot{n}\n"));
+    batch(scene.link.host.name(), &pairs.collect::<String>())?;
+    count(&scene, 1)?;
+    ensure!(scene.links()?.len() == 1, "a link is left");
+    scene.the_other_stayed_covered()?;
+    scene.end()
+}
+
 /// Somebody takes the program off: it is told, and covered again.
 #[test]
 fn an_interface_whose_program_is_taken_off_is_covered_again() -> Result<()> {

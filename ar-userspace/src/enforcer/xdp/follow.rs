@@ -12,6 +12,9 @@ use super::upkeep::{Covered, Upkeep};
 use crate::enforcer::Selection;
 use crate::time::Moment;
 
+/// Interfaces that are covered or let go before others have their turn.
+const AT_ONCE: usize = 4;
+
 const GONE: &str = "the interface is gone; it is covered as soon as it is back";
 const TAKEN_OFF: &str = "somebody took the program off it";
 
@@ -32,7 +35,8 @@ impl Upkeep {
         })
     }
 
-    /// Covers what has come, lets go what has gone or is not to be covered under its new name, and says so.
+    /// Covers what has come, lets go what has gone or is not to be covered under its new name, and says so. Whether
+    /// there is more to do: the kernel takes its time for each, and bans wait meanwhile.
     ///
     /// # Errors
     ///
@@ -42,15 +46,29 @@ impl Upkeep {
         programs: &mut Programs,
         plan: &Plan,
         now: Moment,
-    ) -> anyhow::Result<()> {
+    ) -> anyhow::Result<bool> {
         let there = interface::all()?;
+        let mut left = AT_ONCE;
+        self.covered.retain_mut(|covered| {
+            let is_covered = covered.link.is_some();
+            let stays = left == 0 || stays(covered, &there, &plan.selection);
+            left -= usize::from(is_covered && covered.link.is_none());
+            stays
+        });
+        // The name of one that was waited for is another's now.
+        let present: Vec<String> = self.covered.iter().filter_map(Covered::present).collect();
         self.covered
-            .retain_mut(|covered| stays(covered, &there, &plan.selection));
+            .retain(|it| it.index.is_some() || !present.contains(&it.place.interface));
         for interface in there.iter().filter(|it| it.is_in(&plan.selection)) {
             if self.covered.iter().any(|it| it.is_settled(interface)) {
                 continue;
             }
+            if left == 0 {
+                break;
+            }
             let fresh = links::cover_one(programs, &self.pin_dir, interface, plan.mode, now);
+            // What is to be tried again later has cost nothing.
+            left -= usize::from(fresh.tried_up.is_some());
             let mut rows = self.covered.iter_mut();
             let old = rows.find(|old| old.is_of(interface));
             let told = old.as_ref().map(|old| old.place.why.as_str());
@@ -62,17 +80,16 @@ impl Upkeep {
                 None => self.covered.push(fresh),
             }
         }
-        // One that has got the name of an interface which was waited for.
-        let mut names: Vec<String> = Vec::new();
-        let present = self.covered.iter().filter(|it| it.index.is_some());
-        names.extend(present.map(|it| it.place.interface.clone()));
-        self.covered
-            .retain(|it| it.index.is_some() || !names.contains(&it.place.interface));
-        Ok(())
+        Ok(left == 0)
     }
 }
 
 impl Covered {
+    /// Its name, when it is there.
+    fn present(&self) -> Option<String> {
+        self.index.map(|_| self.place.interface.clone())
+    }
+
     /// Whether there is nothing to do for the interface.
     fn is_settled(&self, interface: &Interface) -> bool {
         let same = self.index == Some(interface.index);

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use anyhow::{Context as _, bail};
 use netlink_packet_core::{NLM_F_REQUEST, NetlinkHeader, NetlinkMessage, NetlinkPayload};
 use netlink_packet_route::RouteNetlinkMessage;
-use netlink_packet_route::link::{LinkAttribute, LinkMessage, LinkXdp};
+use netlink_packet_route::link::{LinkAttribute, LinkLayerType, LinkMessage, LinkXdp};
 use nix::ifaddrs::getifaddrs;
 use nix::net::if_::{InterfaceFlags, if_nameindex};
 use rustix::io::Errno;
@@ -95,6 +95,32 @@ pub(super) fn at_start(selection: &Selection) -> anyhow::Result<Vec<Interface>> 
 ///
 /// When the kernel does not tell.
 pub(super) fn xdp_program(interface: &Interface) -> anyhow::Result<Option<u32>> {
+    let mut attributes = link(interface)?.attributes.into_iter();
+    Ok(attributes.find_map(|attribute| match attribute {
+        LinkAttribute::Xdp(facts) => facts.into_iter().find_map(|fact| match fact {
+            LinkXdp::ProgId(id) => Some(id),
+            _ => None,
+        }),
+        _ => None,
+    }))
+}
+
+/// Whether its frames begin with an Ethernet header, as the programs at the XDP hooks read them. Those of a tunnel
+/// may begin with the IP header.
+///
+/// # Errors
+///
+/// When the kernel does not tell.
+pub(super) fn has_ethernet(interface: &Interface) -> anyhow::Result<bool> {
+    let kind = link(interface)?.header.link_layer_type;
+    Ok(matches!(
+        kind,
+        LinkLayerType::Ether | LinkLayerType::Loopback
+    ))
+}
+
+/// What the kernel tells of one interface.
+fn link(interface: &Interface) -> anyhow::Result<LinkMessage> {
     let mut link = LinkMessage::default();
     link.header.index = interface.index;
     let mut header = NetlinkHeader::default();
@@ -120,12 +146,5 @@ pub(super) fn xdp_program(interface: &Interface) -> anyhow::Result<Option<u32>> 
     let NetlinkPayload::InnerMessage(RouteNetlinkMessage::NewLink(link)) = answer.payload else {
         bail!("expected an interface, found another answer");
     };
-    let mut attributes = link.attributes.into_iter();
-    Ok(attributes.find_map(|attribute| match attribute {
-        LinkAttribute::Xdp(facts) => facts.into_iter().find_map(|fact| match fact {
-            LinkXdp::ProgId(id) => Some(id),
-            _ => None,
-        }),
-        _ => None,
-    }))
+    Ok(link)
 }

@@ -124,17 +124,28 @@ pub(super) fn cover_one(
             ..covered("none", format!("cannot pin a link: {error:#}"), None)
         };
     }
-    match adopt(programs, pin_dir, interface, mode) {
-        Ok(Some((attached, link))) => return covered(attached.name(), String::new(), Some(link)),
+    // When the kernel does not tell, it is taken for what most are.
+    let has_ethernet = interface::has_ethernet(interface).unwrap_or(true);
+    let mut why_not = Vec::new();
+    let (ways, blind): (Vec<_>, Vec<_>) = mode
+        .ways()
+        .iter()
+        .partition(|way| has_ethernet || **way == Attached::Tcx);
+    if !blind.is_empty() {
+        why_not.push("no XDP mode: its frames have no Ethernet header".to_owned());
+    }
+    match adopt(programs, pin_dir, interface, &ways) {
+        Ok(Some((attached, link))) => {
+            return covered(attached.name(), why_not.join("; "), Some(link));
+        }
         Ok(None) => {}
         Err(error) => tracing::warn!(
             interface = interface.name,
             "cannot adopt the pinned link, attaching anew: {error:#}"
         ),
     }
-    let mut why_not = Vec::new();
     let mut is_taken = false;
-    for &attached in mode.ways() {
+    for attached in ways {
         if is_taken && attached == Attached::Generic {
             continue;
         }
@@ -154,19 +165,19 @@ fn adopt(
     programs: &mut Programs,
     pin_dir: &Path,
     interface: &Interface,
-    mode: Mode,
+    ways: &[Attached],
 ) -> anyhow::Result<Option<(Attached, Link)>> {
     for attached in Attached::ALL {
         let pin = link_pin(pin_dir, interface.index, attached);
         if !pin.exists() {
             continue;
         }
-        let adopted = if mode.ways().contains(&attached) {
+        let adopted = if ways.contains(&attached) {
             PinnedLink::from_pin(&pin)
                 .context("cannot open the pinned link")
                 .and_then(|pinned| programs.replace(FdLink::from(pinned), attached))
         } else {
-            Err(anyhow::anyhow!("the settings ask for another mode"))
+            Err(anyhow::anyhow!("another mode is meant"))
         };
         match adopted {
             Ok(link) => return Ok(Some((attached, Link::new(link, pin)))),

@@ -155,7 +155,13 @@ impl Upkeep {
             map.pin(pin).with_context(|| pinning(pin))?;
         }
         // Last: a link that cannot be pinned is lost, and where maps could be pinned it can be.
-        for Covered { place, link, .. } in &mut self.covered {
+        for Covered {
+            place,
+            link,
+            tried_up,
+            ..
+        } in &mut self.covered
+        {
             let Some(Link { held, pin, .. }) = link.take_if(|link| !link.pin.exists()) else {
                 continue;
             };
@@ -164,6 +170,7 @@ impl Upkeep {
                 Err(error) => {
                     place.mode = "none";
                     place.since = None;
+                    *tried_up = None;
                     place.why = format!("its link could not be pinned again: {error}");
                     return Err(error).with_context(|| pinning(&pin));
                 }
