@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Context as _, Result, bail, ensure};
 use arfw::control::view::Interface;
 use aya::programs::links::{FdLink, PinnedLink};
-use rustix::process::Signal;
+use rustix::process::{Signal, kill_process};
 use tests::support::alert;
 use tests::support::daemon::{Daemon, Home, PATIENCE};
 use tests::support::pins::{self, Pinned, Traces};
@@ -226,7 +226,7 @@ fn an_interface_that_goes_is_let_go_and_covered_when_it_is_back() -> Result<()> 
     scene.end()
 }
 
-/// The daemon has no time in between: it may see one interface of the name after the other, or both at once.
+/// The daemon stands still in between: it sees an interface of that name and number before, and one after.
 #[test]
 fn an_interface_that_goes_and_is_back_at_once_is_covered() -> Result<()> {
     let scene = Scene::new(with_patterns)?;
@@ -238,11 +238,14 @@ fn an_interface_that_goes_and_is_back_at_once_is_covered() -> Result<()> {
     };
     let first = index()?;
     let (host, inner) = (scene.link.host.name(), scene.inner.name());
+    kill_process(scene.daemon.pid(), Signal::STOP)?;
     // Under its name and its number, so that nothing but the link tells the two apart.
     let again = format!(
         "link delete hot0\nlink add hot0 index {first} type veth peer name veth0 netns {inner}\n"
     );
-    batch(host, &again)?;
+    let made = batch(host, &again);
+    kill_process(scene.daemon.pid(), Signal::CONT)?;
+    made?;
     ensure!(index()? == first, "another number");
     scene.furnish("hot0")?;
     for _ in 0..PATIENCE.as_millis() {
