@@ -159,6 +159,8 @@ pub async fn run(
     let mut follow = tokio::spawn(follower.follow(batch_sender));
     let (find_sender, mut finds) = mpsc::channel(1);
     let watching = tokio::spawn(watch.follow(find_sender));
+    // The file is looked at once before this is told as ready: what is written from then on is not late.
+    tokio::task::yield_now().await;
     daemon
         .journal
         .ready(&daemon.settings, daemon.enforcer.as_ref(), start)?;
