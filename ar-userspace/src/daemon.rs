@@ -199,7 +199,8 @@ pub async fn run(
             Event::LookDue => more_links |= daemon.look(links.is_listening()),
             Event::LinksChanged => {
                 more_links = daemon.follow_links(Links::Changed);
-                // Many of them must not keep alerts waiting.
+                // Many of them must keep nobody waiting: neither who reads the file, nor what was read.
+                tokio::task::yield_now().await;
                 if let Ok(batch) = batches.try_recv() {
                     daemon.read(&batch);
                 }
