@@ -25,7 +25,7 @@ use std::time::Duration;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
 use crate::control;
-use crate::enforcer::{nftables, xdp};
+use crate::enforcer::{Pattern, Selection, nftables, xdp};
 use crate::offender::{Offender, Prefix};
 
 /// Where OSSEC and Wazuh keep their configuration.
@@ -162,9 +162,13 @@ struct RunArguments {
     /// The alerts to follow
     #[arg(long, value_name = "FILE", default_value = ALERTS_JSON)]
     alerts: PathBuf,
-    /// Interface to cover by XDP; may be repeated [default: all that are up, but not loopback]. nftables covers all
-    #[arg(long = "interface", value_name = "NAME")]
-    interfaces: Vec<String>,
+    /// Interfaces to cover, now and when they come: a name, or a pattern with `*` and `?`; may be repeated
+    /// [default: all but loopback]. nftables covers all
+    #[arg(long = "interface", value_name = "PATTERN")]
+    interfaces: Vec<Pattern>,
+    /// Interfaces not to cover; may be repeated
+    #[arg(long = "exclude-interface", value_name = "PATTERN")]
+    excluded_interfaces: Vec<Pattern>,
     /// What enforces bans
     #[arg(long, value_enum, default_value_t)]
     enforcer: EnforcerKind,
@@ -194,6 +198,9 @@ struct RunArguments {
     /// Look this long after the last time whether the kernel still holds the bans as it should; 0s for never
     #[arg(long, value_name = "TIME", default_value = "1m", value_parser = humantime::parse_duration)]
     inspect_every: Duration,
+    /// When a ban begins, destroy TCP sockets of this host with that peer, so that no server waits for it
+    #[arg(long)]
+    kill_sockets: bool,
     /// What a stop leaves in the kernel
     #[arg(long, value_enum, default_value_t)]
     on_stop: OnStop,
@@ -210,6 +217,15 @@ struct RunArguments {
     runs: executables::Runs,
     #[command(flatten)]
     directories: Directories,
+}
+
+impl RunArguments {
+    fn selection(&self) -> Selection {
+        Selection {
+            wanted: self.interfaces.clone(),
+            excluded: self.excluded_interfaces.clone(),
+        }
+    }
 }
 
 /// What enforces bans.

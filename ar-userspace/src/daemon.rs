@@ -11,6 +11,7 @@ mod handled;
 mod history;
 pub mod instance;
 mod journal;
+mod links;
 mod orders;
 mod perform;
 mod programs;
@@ -36,14 +37,15 @@ use crate::clock::{self, Alarm};
 use crate::config::{Config, Enforcement};
 use crate::control::{self, Request, view::Counts};
 use crate::enforcer::exec::{self, Programs, Report};
-use crate::enforcer::{Enforced, Enforcer, Leave};
+use crate::enforcer::sockets::Sockets;
+use crate::enforcer::{Enforced, Enforcer, Leave, Links};
 use crate::ledger::{self, Key, Ledger, Limits, Ruling};
 use crate::policy::{Decision, Guard, Offence, Policy, Target};
 use crate::responses_log::{Lines, ResponsesLog};
 use crate::source::file::Follower;
 use crate::source::{self, Batch, Condition, Load, Position};
 use crate::store::{self, Store};
-use crate::surroundings::{self, Found, Sessions, Watch};
+use crate::surroundings::{self, Found, LinkWatch, Sessions, Watch};
 use crate::time::Moment;
 use arrival::Arrival;
 pub use by_hand::Widest;
@@ -103,6 +105,8 @@ pub struct Settings {
     pub widest: Widest,
     /// How long after a look at all that is enforced the next one begins; none is taken without it.
     pub inspect_every: Option<Duration>,
+    /// Whether TCP sockets with a peer that has just been banned are destroyed.
+    pub kill_sockets: bool,
     /// Who is protected besides those that are looked up.
     pub surroundings: surroundings::Settings,
 }
@@ -143,6 +147,8 @@ pub async fn run(
     let (follower, start) = Follower::start(&settings.alerts, held.positions.get(&settings.alerts))
         .with_context(|| format!("cannot follow `{}`", settings.alerts.display()))?;
     let log = responses::open(settings.responses_log.as_deref())?;
+    // Before the enforcer, too: an interface that comes while it starts is covered.
+    let mut links = LinkWatch::start();
     let Started {
         enforcer,
         limits,
@@ -182,10 +188,13 @@ pub async fn run(
     let mut follow = tokio::spawn(follower.follow(batch_sender));
     let (find_sender, mut finds) = mpsc::channel(1);
     let watching = tokio::spawn(looking.follow(find_sender));
+    // The file is looked at once before this is told as ready: what is written from then on is not late.
+    tokio::task::yield_now().await;
     daemon
         .journal
         .ready(&daemon.settings, daemon.enforcer.as_ref(), start)?;
 
+    let mut more_links = false;
     let mut looks = interval(LOOK_EVERY);
     looks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     // Not at once: the alerts are looked at first.
@@ -212,6 +221,9 @@ pub async fn run(
             fresh = Reading::end(&mut daemon.reading) => Event::ConfigurationRead(fresh),
             Some(request) = requests.recv() => Event::Asked(request),
             Some(report) = reports.recv() => Event::Outcome(report),
+            // Before the alerts: what comes in there is to meet the bans that stand.
+            () = links.change(), if !more_links => Event::LinksChanged,
+            () = std::future::ready(()), if more_links => Event::LinksChanged,
             // Before the alerts, or whoever makes many of them could keep it from being done.
             _ = inspection.tick(), if inspect_every.is_some() => Event::InspectionDue,
             Some(batch) = batches.recv() => Event::Records(batch),
@@ -220,7 +232,15 @@ pub async fn run(
         match event {
             Event::Records(batch) => daemon.read(&batch),
             Event::DeadlineReached => daemon.let_go(),
-            Event::LookDue => daemon.enforcer.look(),
+            Event::LookDue => more_links |= daemon.look(links.is_listening()),
+            Event::LinksChanged => {
+                more_links = daemon.follow_links(Links::Changed);
+                // Many of them must keep nobody waiting: neither who reads the file, nor what was read.
+                tokio::task::yield_now().await;
+                if let Ok(batch) = batches.try_recv() {
+                    daemon.read(&batch);
+                }
+            }
             Event::Outcome(report) => daemon.hear(report),
             Event::InspectionDue => {
                 inspection.reset_after(daemon.inspect(inspect_every.unwrap_or(Duration::MAX)));
@@ -285,6 +305,8 @@ enum Event {
     LookDue,
     /// It is time to look at some more of what is enforced.
     InspectionDue,
+    /// An interface has come, gone, or changed.
+    LinksChanged,
     /// What must stay reachable has been looked up again.
     SurroundingsFound(Found),
     /// Somebody asks at the control socket.
@@ -326,6 +348,7 @@ struct Daemon {
     ledger: Ledger,
     store: Store,
     enforcer: Box<dyn Enforcer>,
+    sockets: Option<Sockets>,
     programs: Programs,
     fired: Fired,
     responses: Responses,
@@ -395,6 +418,7 @@ impl Daemon {
             ledger,
             store,
             enforcer,
+            sockets: settings.kill_sockets.then(Sockets::start).transpose()?,
             limits,
             alarm: Alarm::new().context("cannot make a timer")?,
             counts: Counts::default(),

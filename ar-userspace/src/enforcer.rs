@@ -2,18 +2,21 @@
 //! executables.
 //!
 //! What has to stand is decided before it comes here. Holding it twice changes nothing.
-//! `exec` is none of the trait: its outcomes come later.
+//! `exec` and `sockets` are none of the trait: what they do comes later.
 
 pub mod dry_run;
 pub mod exec;
 pub mod nftables;
+mod selection;
+pub mod sockets;
 pub mod xdp;
 
 use std::time::Duration;
 
 use crate::ledger::Standing;
 use crate::offender::{Offender, Prefix};
-use crate::time::KernelClock;
+use crate::time::{KernelClock, Moment};
+pub use selection::{Pattern, Selection};
 
 /// Something that bans.
 pub trait Enforcer {
@@ -64,6 +67,10 @@ pub trait Enforcer {
     /// Wants to be asked every second or so.
     fn look(&mut self);
 
+    /// Covers interfaces that have come, and lets go those that have gone or got a name that is not wanted; a few of them,
+    /// and whether there may be more. Wants to be asked at every change, and every second or so as well.
+    fn follow_links(&mut self, links: Links, now: Moment) -> bool;
+
     /// Ends the work: `Keep` leaves what ends by itself at its time, `Release` leaves nothing.
     ///
     /// # Errors
@@ -88,6 +95,15 @@ pub struct Failure {
     pub place: usize,
     /// What was being done, and why it failed.
     pub cause: String,
+}
+
+/// What is known of the interfaces.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Links {
+    /// One may have come, gone or changed.
+    Changed,
+    /// Nobody has said so.
+    AsKnown,
 }
 
 /// What an enforcer leaves behind when it ends.
@@ -166,4 +182,18 @@ pub struct Place {
     pub mode: &'static str,
     /// Why not in a better way; empty when it is the best.
     pub why: String,
+    /// Since when; `None` when it is not covered.
+    pub since: Option<Moment>,
+}
+
+impl Place {
+    /// Says in the log how it stands.
+    pub fn tell(&self) {
+        let (interface, mode) = (&self.interface, self.mode);
+        match (mode, self.why.as_str()) {
+            ("none", why) => tracing::error!(%interface, why, "not covered"),
+            (_, "") => tracing::info!(%interface, mode, "covered"),
+            (_, why) => tracing::warn!(%interface, mode, why, "covered"),
+        }
+    }
 }

@@ -3,6 +3,7 @@
 //! Looks them up and notices when they change. That an address must not be banned is `policy`'s to say.
 
 mod kernel;
+mod links;
 mod netlink;
 mod process;
 mod resolvers;
@@ -15,6 +16,7 @@ use std::collections::BTreeSet;
 use crate::config::Config;
 use crate::offender::{Offender, Prefix};
 use crate::policy::{Guard, Reason};
+pub use links::LinkWatch;
 pub use sessions::Sessions;
 pub use watch::Watch;
 

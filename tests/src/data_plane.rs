@@ -12,7 +12,7 @@ use anyhow::{Context as _, Result, ensure};
 use ar_ebpf::{XDP_PROGRAM, map};
 use arfw::clock;
 use arfw::enforcer::xdp::{self, Mode, OBJECT};
-use arfw::enforcer::{Enforcer as _, Hold};
+use arfw::enforcer::{Enforcer as _, Hold, Selection};
 use arfw::ledger::Standing;
 use arfw::offender::{Offender, Prefix};
 use arfw::time::Expiry;
@@ -173,7 +173,7 @@ impl Ours {
             pin_dir: pin_dir.to_owned(),
             max_bans: u32::try_from(banned.len())?.max(16),
             mode: Mode::Auto,
-            interfaces: Vec::new(),
+            interfaces: Selection::none(),
         };
         let clock = clock::kernel_clock();
         let (mut enforcer, _) = xdp::Xdp::start(&settings, clock)?;

@@ -4,6 +4,7 @@
 
 mod alone;
 mod full;
+mod hotplug;
 mod interfaces;
 mod migration;
 mod pins_gone;

@@ -45,6 +45,8 @@ pub(super) fn run(arguments: &RunArguments) -> anyhow::Result<Exit> {
         log_programs: arguments.runs.log_programs(),
         inspect_every: Some(arguments.inspect_every).filter(|every| !every.is_zero()),
         surroundings,
+        // Whoever is not banned for real keeps the connections.
+        kill_sockets: arguments.kill_sockets && arguments.enforcer != EnforcerKind::DryRun,
         widest: daemon::Widest {
             v4: arguments.widest_v4,
             v6: arguments.widest_v6,
@@ -115,7 +117,7 @@ fn enforcer(arguments: &RunArguments) -> anyhow::Result<Started> {
                 pin_dir: arguments.directories.pin_dir.clone(),
                 max_bans: arguments.max_bans,
                 mode: arguments.xdp_mode,
-                interfaces: xdp::interfaces(&arguments.interfaces)?,
+                interfaces: arguments.selection(),
             };
             let (xdp, found) = xdp::Xdp::start(&settings, clock::kernel_clock())?;
             let (v4, v6) = xdp.room()?;

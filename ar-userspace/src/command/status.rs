@@ -94,6 +94,16 @@ fn render(status: &view::Status) -> String {
             output::count(counts.left_out),
         ),
     );
+    if counts.sockets_destroyed + counts.sockets_failed > 0 {
+        line(
+            "",
+            format!(
+                "{} sockets destroyed, {} failed",
+                output::count(counts.sockets_destroyed),
+                output::count(counts.sockets_failed),
+            ),
+        );
+    }
     if let Some(cause) = &status.source.trouble {
         line("ALERTS", format!("CANNOT BE READ: {cause}"));
     }
@@ -137,9 +147,11 @@ fn render(status: &view::Status) -> String {
             "" => String::new(),
             why => format!(" ({why})"),
         };
+        let since = interface.since.as_deref();
+        let since = since.map_or_else(String::new, |since| format!(" since {since}"));
         line(
             "interface",
-            format!("{}: {}{why}", interface.name, interface.mode),
+            format!("{}: {}{since}{why}", interface.name, interface.mode),
         );
     }
     let seen: Vec<String> = status
@@ -205,6 +217,7 @@ mod tests {
                 name: "eth0".to_owned(),
                 mode: "generic".to_owned(),
                 why: "no native mode: the driver does not support it".to_owned(),
+                since: Some("2026-01-02T03:04:05Z".to_owned()),
             }],
             packets: vec![
                 view::Total {
@@ -231,10 +244,11 @@ banned      2 IPv4 of 131,072, 1 IPv6 of 131,072
             3 bans, 0 moved, 0 ended; 0 over a limit, 0 failed; 0 executables run, 0 left out
 drift       1 restored, 0 corrected, 0 adopted, 0 refused, 2,000 swept
 enforcer    xdp
-interface   eth0: generic (no native mode: the driver does not support it)
+interface   eth0: generic since 2026-01-02T03:04:05Z (no native mode: the driver does not support it)
 packets     52,000 clean
 "
         );
+        status.counts.sockets_destroyed = 1_003;
         status.source = view::Source {
             trouble: Some("Too many levels of symbolic links (os error 40)".to_owned()),
             missing: true,
@@ -242,6 +256,7 @@ packets     52,000 clean
         };
         let text = render(&status);
         for expected in [
+            "            1,003 sockets destroyed, 0 failed\n",
             "alerts      /var/ossec/logs/alerts/alerts.json, WHICH IS NOT THERE\n",
             "ALERTS      CANNOT BE READ: Too many levels of symbolic links (os error 40)\n",
             "ALERTS      LOST: 2 rotated files were compressed before they were read\n",

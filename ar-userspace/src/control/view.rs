@@ -366,6 +366,12 @@ pub struct Counts {
     pub over_limit: u64,
     /// Effects that an enforcer could not perform.
     pub failed: u64,
+    /// TCP sockets with banned peers that were destroyed (`--kill-sockets`).
+    #[serde(default)]
+    pub sockets_destroyed: u64,
+    /// Sockets, and whole looks at them, that failed.
+    #[serde(default)]
+    pub sockets_failed: u64,
 }
 
 /// What somebody else changed in the enforcer while the daemon ran, and what was over there before it started.
@@ -405,6 +411,9 @@ pub struct Interface {
     pub mode: String,
     /// Why not in a better way; empty when it is the best.
     pub why: String,
+    /// Wall time since when this daemon covers it; `null` when it does not.
+    #[serde(default)]
+    pub since: Option<String>,
 }
 
 /// Packets of one outcome, all interfaces together.

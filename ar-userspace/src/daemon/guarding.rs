@@ -120,6 +120,9 @@ impl Daemon {
     pub(super) fn allow_protected(&mut self) {
         let white_list = self.settings.config.white_list.networks();
         let networks: Vec<Prefix> = self.guard.protected().chain(white_list).collect();
+        if let Some(sockets) = &self.sockets {
+            sockets.spare(&networks);
+        }
         if let Err(error) = self.enforcer.allow(&networks) {
             self.counts.failed += 1;
             self.journal.not_allowed(&error);

@@ -95,12 +95,7 @@ impl Journal {
         start: Start,
     ) -> anyhow::Result<()> {
         for place in enforcer.condition()?.places {
-            let (interface, mode) = (place.interface, place.mode);
-            match (mode, place.why.as_str()) {
-                ("none", why) => tracing::error!(%interface, why, "not covered"),
-                (_, "") => tracing::info!(%interface, mode, "covered"),
-                (_, why) => tracing::warn!(%interface, mode, why, "covered"),
-            }
+            place.tell();
         }
         let alerts = settings.alerts.display();
         if let Some(warning) = start.warning() {

@@ -34,6 +34,7 @@ impl Daemon {
             let wanted: Vec<Hold> = effects.iter().filter_map(hold).collect();
             let failures = self.enforcer.hold(&wanted, clock::kernel_clock());
             let mut causes = causes(wanted.len(), failures).into_iter();
+            let mut begun = Vec::new();
             for effect in effects {
                 let cause = hold(&effect).and_then(|_| causes.next().flatten());
                 self.responses.performed(&effect, cause.is_none());
@@ -49,10 +50,16 @@ impl Daemon {
                         self.ledger.apply(ledger::Event::Failed(effect), now);
                     }
                     None => {
+                        if let Action::Ban { .. } = effect.action {
+                            begun.push(effect.key.offender);
+                        }
                         self.count(&effect);
                         self.journal.performed(&effect);
                     }
                 }
+            }
+            if let Some(sockets) = self.sockets.as_ref().filter(|_| !begun.is_empty()) {
+                sockets.destroy(begun);
             }
         }
     }

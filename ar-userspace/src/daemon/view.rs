@@ -10,6 +10,7 @@ use super::Daemon;
 use crate::clock;
 use crate::config::Enforcement;
 use crate::control::view;
+use crate::enforcer::sockets::Sockets;
 use crate::enforcer::{Counters, Enforced};
 use crate::ledger::{Record, Standing};
 use crate::offender::Offender;
@@ -80,12 +81,23 @@ impl Daemon {
         }
     }
 
+    fn counts_view(&self) -> view::Counts {
+        let sockets = self.sockets.as_ref().map(Sockets::counts);
+        let (sockets_destroyed, sockets_failed) = sockets.unwrap_or_default();
+        view::Counts {
+            sockets_destroyed,
+            sockets_failed,
+            ..self.counts.clone()
+        }
+    }
+
     /// What `GET /v1/status` tells.
     pub(super) fn status(&self) -> anyhow::Result<view::Status> {
         let condition = self
             .enforcer
             .condition()
             .context("cannot look at the enforcer")?;
+        let clocks = clock::clocks();
         Ok(view::Status {
             version: env!("CARGO_PKG_VERSION").to_owned(),
             pid: std::process::id(),
@@ -100,7 +112,7 @@ impl Daemon {
                 queue_full: self.load.queue_full(),
                 forgotten: self.ledger.evicted(),
             },
-            counts: self.counts.clone(),
+            counts: self.counts_view(),
             drift: self.drift.since_start.clone(),
             active: view::Active {
                 v4: self.ledger.bans_v4(),
@@ -124,6 +136,7 @@ impl Daemon {
                     name: place.interface,
                     mode: place.mode.to_owned(),
                     why: place.why,
+                    since: place.since.map(|since| rfc3339(since, clocks)),
                 })
                 .collect(),
             packets: condition

@@ -2,10 +2,12 @@
 
 use std::collections::BTreeMap;
 
-use super::{Condition, Counters, Enforced, Enforcer, Failure, Hold, Inspection, Leave, Place};
+use super::{
+    Condition, Counters, Enforced, Enforcer, Failure, Hold, Inspection, Leave, Links, Place,
+};
 use crate::ledger::Standing;
 use crate::offender::{Offender, Prefix};
-use crate::time::KernelClock;
+use crate::time::{KernelClock, Moment};
 
 /// An enforcer without consequences.
 #[derive(Debug, Default)]
@@ -54,6 +56,7 @@ impl Enforcer for DryRun {
             interface: "-".to_owned(),
             mode: "none",
             why: "dry run: nothing is dropped".to_owned(),
+            since: None,
         };
         Ok(Condition {
             places: vec![place],
@@ -62,6 +65,10 @@ impl Enforcer for DryRun {
     }
 
     fn look(&mut self) {}
+
+    fn follow_links(&mut self, _links: Links, _now: Moment) -> bool {
+        false
+    }
 
     fn close(self: Box<Self>, _leave: Leave) -> anyhow::Result<()> {
         Ok(())

@@ -15,9 +15,12 @@ use std::time::Duration;
 use anyhow::{Context as _, anyhow};
 use rustix::io::Errno;
 
-use super::{Condition, Counters, Enforced, Enforcer, Failure, Hold, Inspection, Leave, Place};
+use super::{
+    Condition, Counters, Enforced, Enforcer, Failure, Hold, Inspection, Leave, Links, Pattern,
+    Place,
+};
 use crate::offender::{Offender, Prefix};
-use crate::time::KernelClock;
+use crate::time::{KernelClock, Moment};
 use layout::{Family, Set};
 use socket::Socket;
 use wire::Request;
@@ -33,7 +36,7 @@ pub struct Settings {
     /// Banned addresses per family that the sets have room for.
     pub max_bans: u32,
     /// Interfaces that were asked for, all the same: the chain sees the packets of every interface.
-    pub interfaces: Vec<String>,
+    pub interfaces: Vec<Pattern>,
 }
 
 /// The enforcer.
@@ -172,6 +175,11 @@ impl Enforcer for Nftables {
         })
     }
 
+    /// The table covers every interface, whenever it comes.
+    fn follow_links(&mut self, _links: Links, _now: Moment) -> bool {
+        false
+    }
+
     fn look(&mut self) {
         let is_gone = rules(&self.table).is_ok_and(|rules| rules.is_empty());
         if is_gone && !std::mem::replace(&mut self.is_gone, is_gone) {
@@ -200,6 +208,7 @@ impl Enforcer for Nftables {
                 interface: "all".to_owned(),
                 mode,
                 why,
+                since: None,
             }],
             totals: vec![("banned", banned)],
         })

@@ -4,11 +4,13 @@
 //! pinned. This is the one place that knows aya and the map ABI.
 
 mod bpffs;
+mod follow;
 mod front;
 mod inspection;
 mod interface;
 mod links;
 mod prefixes;
+mod programs;
 mod table;
 mod upkeep;
 mod version;
@@ -22,15 +24,18 @@ use aya::maps::{Array, Map, MapData, PerCpuArray};
 use aya::programs::{Program, ProgramError, Xdp as XdpProgram};
 use aya::{Ebpf, EbpfLoader};
 
-use super::{Condition, Counters, Enforced, Enforcer, Failure, Hold, Inspection, Leave, Place};
+use super::{
+    Condition, Counters, Enforced, Enforcer, Failure, Hold, Inspection, Leave, Links, Place,
+    Selection,
+};
 use crate::ledger::Standing;
 use crate::offender::{Offender, Prefix};
-use crate::time::KernelClock;
+use crate::time::{KernelClock, Moment};
 pub use ar_ebpf::{DEFAULT_MAX_BANS, MAX_PREFIXES};
-pub use interface::{Interface, all as interfaces};
+use follow::Plan;
 pub use links::Mode;
-use links::Programs;
 use prefixes::Prefixes;
+use programs::Programs;
 use table::Table;
 use upkeep::Upkeep;
 
@@ -50,13 +55,13 @@ pub struct Settings {
     /// Which way of attaching is wanted.
     pub mode: Mode,
     /// Interfaces to cover.
-    pub interfaces: Vec<Interface>,
+    pub interfaces: Selection,
 }
 
 /// The enforcer.
 pub struct Xdp {
-    // Holds the program; the links do not need it.
-    _kernel: Ebpf,
+    programs: Programs,
+    plan: Plan,
     pin_dir: PathBuf,
     state: State,
     upkeep: Upkeep,
@@ -79,7 +84,7 @@ impl Xdp {
     /// # Errors
     ///
     /// When the binary holds no kernel program, the pins are of a version that is not known, the kernel refuses, or no
-    /// interface at all could be covered. Pins that this start has made are removed again.
+    /// interface at all could be covered, or one that is named is not there. Pins that this start has made are removed again.
     pub fn start(settings: &Settings, clock: KernelClock) -> anyhow::Result<(Self, Vec<Enforced>)> {
         ensure!(
             !OBJECT.is_empty(),
@@ -99,6 +104,7 @@ impl Xdp {
         clock: KernelClock,
     ) -> anyhow::Result<(Self, Vec<Enforced>)> {
         let mut found = Vec::new();
+        let interfaces = interface::at_start(&settings.interfaces)?;
         bpffs::prepare(&settings.pin_dir)?;
         let older = version::check(&settings.pin_dir)?;
         if let Some(older) = &older {
@@ -143,18 +149,24 @@ impl Xdp {
         if let Some(older) = &older {
             older.carry_over(&mut state.stats)?;
         }
+        let mut programs = Programs::new(kernel, xdp);
         let covered = links::cover(
-            &mut Programs::new(&mut kernel, xdp),
+            &mut programs,
             &settings.pin_dir,
-            &settings.interfaces,
+            &interfaces,
             settings.mode,
+            clock.moment(clock.now_nanos()),
         )?;
         if let Some(older) = older {
             write_version()?;
             older.told();
         }
         let xdp = Self {
-            _kernel: kernel,
+            programs,
+            plan: Plan {
+                selection: settings.interfaces.clone(),
+                mode: settings.mode,
+            },
             pin_dir: settings.pin_dir.clone(),
             state,
             upkeep: Upkeep::new(&settings.pin_dir, covered)?,
@@ -225,6 +237,17 @@ impl Enforcer for Xdp {
 
     fn look(&mut self) {
         self.upkeep.look();
+    }
+
+    fn follow_links(&mut self, links: Links, now: Moment) -> bool {
+        if links == Links::AsKnown && !self.upkeep.is_behind() {
+            return false;
+        }
+        let followed = self.upkeep.follow(&mut self.programs, &self.plan, now);
+        followed.unwrap_or_else(|error| {
+            tracing::error!("interfaces that have come are not covered: {error:#}");
+            false
+        })
     }
 
     fn close(self: Box<Self>, leave: Leave) -> anyhow::Result<()> {

@@ -25,9 +25,11 @@ const DATAGRAM: usize = 64 * 1024;
 /// How often a list that changed while it was read is asked for.
 const ATTEMPTS: usize = 3;
 
-/// Groups of the kernel's notices, as bits of `linux/rtnetlink.h`: interfaces, IPv4 addresses and routes, IPv6
-/// addresses and routes.
-const GROUPS: u32 = 0x1 | 0x10 | 0x40 | 0x100 | 0x400;
+/// Groups of the kernel's notices, as bits of `linux/rtnetlink.h`: interfaces.
+pub(super) const LINKS: u32 = 0x1;
+
+/// Interfaces, IPv4 addresses and routes, IPv6 addresses and routes.
+pub(super) const ALL: u32 = LINKS | 0x10 | 0x40 | 0x100 | 0x400;
 
 type Message = NetlinkMessage<RouteNetlinkMessage>;
 
@@ -123,11 +125,11 @@ pub(super) struct Notices {
 }
 
 impl Notices {
-    /// Must be called within a runtime.
-    pub(super) fn subscribe() -> anyhow::Result<Self> {
-        let socket = socket(SocketFlags::NONBLOCK, GROUPS)
+    /// Hears of these groups. Must be called within a runtime.
+    pub(super) fn subscribe(groups: u32) -> anyhow::Result<Self> {
+        let socket = socket(SocketFlags::NONBLOCK, groups)
             .and_then(pipe::Receiver::from_owned_fd_unchecked)
-            .context("cannot hear of changes of addresses and routes")?;
+            .context("cannot hear of changes of interfaces, addresses and routes")?;
         Ok(Self {
             socket,
             buffer: vec![0; DATAGRAM],

@@ -10,7 +10,7 @@ use tokio::net::unix::pipe;
 use tokio::sync::{mpsc, watch};
 use tokio::time::{sleep, timeout};
 
-use super::netlink::Notices;
+use super::netlink::{self, Notices};
 use super::{Found, Settings, kernel, resolvers};
 use crate::clock;
 
@@ -114,7 +114,7 @@ impl Watch {
     }
 
     fn subscribe(&mut self) {
-        self.notices = told(Notices::subscribe(), "looking every 5 s");
+        self.notices = told(Notices::subscribe(netlink::ALL), "looking every 5 s");
     }
 
     /// Forgets what has been said up to here: the look that follows sees it.

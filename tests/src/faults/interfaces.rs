@@ -1,4 +1,4 @@
-//! An interface that goes and comes back: the others stay covered, and it is told until a restart covers it again.
+//! A named interface that goes and comes back: the others stay covered, it is told, and covered when it is back.
 
 use std::net::IpAddr;
 use std::process::Command;
@@ -82,12 +82,11 @@ fn goes_and_comes_back(
         interfaces[1].why.contains("the interface is gone"),
         "{interfaces:?}"
     );
-    // Back under its name it is another interface: it is told as not covered, and the daemon goes on.
     add_second(link, inner)?;
-    ban(home, daemon, "198.18.3.1".parse()?)?;
-    modes(home, ["native", "none"])?;
-    ensure!(home.output(&["unban", "198.18.3.1"])?.status.success());
-    Ok(())
+    let said = daemon.wait_for(" covered ")?;
+    ensure!(said.contains(SECOND), "{said}");
+    modes(home, ["native", "native"])?;
+    is_dropped_behind(link, inner, home)
 }
 
 /// Nothing is covered any more, and everything else goes on.

@@ -233,14 +233,24 @@ impl Home {
         self.start_by(link, &[], arguments)
     }
 
+    /// The same, on the interfaces that `arguments` tell, or on all.
+    ///
+    /// # Errors
+    ///
+    /// When it ends before it is ready; what it said is told.
+    pub fn start_on(&self, link: &Link, arguments: &[&str]) -> Result<Daemon> {
+        let mut command = self.run_command(&self.alerts(), MAX_BANS);
+        Daemon::start(link.host.spawn(command.args(arguments))?)
+    }
+
     /// The same by another program: its first words are `by`, those of the daemon follow.
     ///
     /// # Errors
     ///
     /// When it ends before it is ready; what it said is told.
     pub fn start_by(&self, link: &Link, by: &[&OsStr], arguments: &[&str]) -> Result<Daemon> {
-        let mut daemon = self.run_command(&self.alerts(), INTERFACE, MAX_BANS);
-        daemon.args(arguments);
+        let mut daemon = self.run_command(&self.alerts(), MAX_BANS);
+        daemon.args(["--interface", INTERFACE]).args(arguments);
         let mut command = match by {
             [] => daemon,
             [program, words @ ..] => {
@@ -260,7 +270,8 @@ impl Home {
     ///
     /// When it cannot be started.
     pub fn kill_start(&self, link: &Link, mut is_time: impl FnMut() -> bool) -> Result<()> {
-        let mut command = self.run_command(&self.alerts(), INTERFACE, MAX_BANS);
+        let mut command = self.run_command(&self.alerts(), MAX_BANS);
+        command.args(["--interface", INTERFACE]);
         let mut child = link.host.spawn(command.stderr(Stdio::null()))?;
         let begun = Instant::now();
         while !is_time() && begun.elapsed() < PATIENCE {
@@ -277,7 +288,8 @@ impl Home {
     ///
     /// When it ends before it is ready; what it said is told.
     pub fn start_with_room(&self, link: &Link, max_bans: &str) -> Result<Daemon> {
-        let mut daemon = self.run_command(&self.alerts(), INTERFACE, max_bans);
+        let mut daemon = self.run_command(&self.alerts(), max_bans);
+        daemon.args(["--interface", INTERFACE]);
         Daemon::start(link.host.spawn(&mut daemon)?)
     }
 
@@ -287,16 +299,16 @@ impl Home {
     ///
     /// When it cannot be started.
     pub fn fail_to_start(&self, link: &Link, alerts: &Path, interface: &str) -> Result<Output> {
-        let mut command = self.run_command(alerts, interface, MAX_BANS);
+        let mut command = self.run_command(alerts, MAX_BANS);
+        command.args(["--interface", interface]);
         Ok(link.host.spawn(&mut command)?.wait_with_output()?)
     }
 
-    fn run_command(&self, alerts: &Path, interface: &str, max_bans: &str) -> Command {
+    fn run_command(&self, alerts: &Path, max_bans: &str) -> Command {
         let mut command = self.command(&["run"]);
         command
             .args(["--config".as_ref(), self.config().as_path()])
             .args(["--alerts".as_ref(), alerts])
-            .args(["--interface", interface])
             .args(["--max-bans", max_bans])
             .stdin(Stdio::null())
             .stderr(Stdio::piped());

@@ -14,7 +14,7 @@ use anyhow::Result;
 use ar_ebpf::Outcome;
 use arfw::clock;
 use arfw::enforcer::xdp::{Mode, Settings, Xdp, release};
-use arfw::enforcer::{Enforced, Enforcer as _, Hold};
+use arfw::enforcer::{Enforced, Enforcer as _, Hold, Selection};
 use arfw::ledger::Standing;
 use arfw::offender::{Offender, Prefix};
 use arfw::time::{Expiry, Moment};
@@ -45,7 +45,7 @@ impl Scene {
             pin_dir: pin_dir.clone(),
             max_bans: MAX_BANS,
             mode: Mode::Auto,
-            interfaces: Vec::new(),
+            interfaces: Selection::none(),
         };
         let (enforcer, _) = Xdp::start(&settings, clock::kernel_clock())?;
         let kernel = Kernel::load_on(&pin_dir).inspect_err(|_| {

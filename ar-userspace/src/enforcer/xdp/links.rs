@@ -11,15 +11,14 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, ensure};
-use ar_ebpf::TCX_PROGRAM;
-use aya::Ebpf;
 use aya::programs::links::{FdLink, PinnedLink};
-use aya::programs::tc::{SchedClassifierLink, TcAttachOptions};
-use aya::programs::xdp::{XdpLink, XdpMode};
-use aya::programs::{LinkOrder, ProgramError, SchedClassifier, TcAttachType, Xdp, loaded_programs};
+use aya::programs::{ProgramError, loaded_programs};
 
+use super::interface::{self, Interface};
+use super::programs::Programs;
 use super::upkeep::{Covered, Link};
-use super::{Interface, Place, interface, program};
+use super::{Place, bpffs};
+use crate::time::Moment;
 
 /// Which way of attaching is wanted.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, clap::ValueEnum)]
@@ -47,8 +46,9 @@ impl Mode {
     }
 }
 
+/// A way in which an interface is covered.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Attached {
+pub(super) enum Attached {
     Native,
     Generic,
     Tcx,
@@ -67,93 +67,22 @@ impl Attached {
     }
 }
 
-/// The programs of the kernel object; that of the TCX hook is loaded when an interface needs it.
-pub(super) struct Programs<'k> {
-    kernel: &'k mut Ebpf,
-    xdp: &'static str,
-    is_tcx_loaded: bool,
-}
-
-impl<'k> Programs<'k> {
-    /// `xdp` names the XDP program that this kernel has taken.
-    pub(super) fn new(kernel: &'k mut Ebpf, xdp: &'static str) -> Self {
-        Self {
-            kernel,
-            xdp,
-            is_tcx_loaded: false,
-        }
-    }
-
-    fn xdp(&mut self) -> anyhow::Result<&mut Xdp> {
-        program(self.kernel, self.xdp)
-    }
-
-    fn tcx(&mut self) -> anyhow::Result<&mut SchedClassifier> {
-        let program: &mut SchedClassifier = program(self.kernel, TCX_PROGRAM)?;
-        if !self.is_tcx_loaded {
-            program
-                .load()
-                .context("the kernel refused the program for TCX")?;
-            self.is_tcx_loaded = true;
-        }
-        Ok(program)
-    }
-
-    /// Attaches the program anew. At TCX, before others: what they see, they may let in.
-    fn attach(&mut self, interface: &Interface, attached: Attached) -> Result<FdLink, Refused> {
-        let by_kernel = |error| Refused::by_kernel(error, interface);
-        let xdp_mode = match attached {
-            Attached::Native => XdpMode::Driver,
-            Attached::Generic => XdpMode::Skb,
-            Attached::Tcx => {
-                let order = TcAttachOptions::TcxOrder(LinkOrder::first());
-                let program = self.tcx()?;
-                let id = program
-                    .attach_with_options(&interface.name, TcAttachType::Ingress, order)
-                    .map_err(by_kernel)?;
-                let link = program.take_link(id).map_err(by_kernel)?;
-                return Ok(FdLink::try_from(link).context("no TCX link")?);
-            }
-        };
-        let program = self.xdp()?;
-        let id = program
-            .attach_to_if_index(interface.index, xdp_mode)
-            .map_err(by_kernel)?;
-        let link = program.take_link(id).map_err(by_kernel)?;
-        Ok(FdLink::try_from(link).context("no XDP link")?)
-    }
-
-    /// Puts the program in the place of the one behind a link.
-    fn replace(&mut self, link: FdLink, attached: Attached) -> anyhow::Result<FdLink> {
-        let replacing = "cannot replace the program behind the link";
-        if attached == Attached::Tcx {
-            let link = SchedClassifierLink::try_from(link).context("the pin is not a TCX link")?;
-            let program = self.tcx()?;
-            let id = program.attach_to_link(link).context(replacing)?;
-            return Ok(FdLink::try_from(program.take_link(id)?)?);
-        }
-        let link = XdpLink::try_from(link).context("the pin is not an XDP link")?;
-        let program = self.xdp()?;
-        let id = program.attach_to_link(link).context(replacing)?;
-        Ok(FdLink::try_from(program.take_link(id)?)?)
-    }
-}
-
 /// Covers every interface that can be covered, and tells how, or why not.
 ///
 /// # Errors
 ///
 /// When there are interfaces and not one of them could be covered.
 pub(super) fn cover(
-    programs: &mut Programs<'_>,
+    programs: &mut Programs,
     pin_dir: &Path,
     interfaces: &[Interface],
     mode: Mode,
+    now: Moment,
 ) -> anyhow::Result<Vec<Covered>> {
     forget_others(pin_dir, interfaces)?;
     let covered: Vec<Covered> = interfaces
         .iter()
-        .map(|interface| cover_one(programs, pin_dir, interface, mode))
+        .map(|interface| cover_one(programs, pin_dir, interface, mode, now))
         .collect();
     let failed: Vec<String> = covered
         .iter()
@@ -169,31 +98,54 @@ pub(super) fn cover(
     Ok(covered)
 }
 
-fn cover_one(
-    programs: &mut Programs<'_>,
+/// Covers one interface in the best way that it takes, or tells why it takes none.
+pub(super) fn cover_one(
+    programs: &mut Programs,
     pin_dir: &Path,
     interface: &Interface,
     mode: Mode,
+    now: Moment,
 ) -> Covered {
-    let covered = |mode, why, link| Covered {
+    let covered = |mode, why, link: Option<Link>| Covered {
+        index: Some(interface.index),
         place: Place {
             interface: interface.name.clone(),
             mode,
             why,
+            since: link.as_ref().map(|_| now),
         },
+        tried_up: Some(interface.is_up),
         link,
     };
-    match adopt(programs, pin_dir, interface, mode) {
-        Ok(Some((attached, link))) => return covered(attached.name(), String::new(), Some(link)),
+    // Without a place for its pin no link lasts.
+    if let Err(error) = bpffs::prepare(pin_dir) {
+        return Covered {
+            tried_up: None,
+            ..covered("none", format!("cannot pin a link: {error:#}"), None)
+        };
+    }
+    // When the kernel does not tell, it is taken for what most are.
+    let has_ethernet = interface::has_ethernet(interface).unwrap_or(true);
+    let mut why_not = Vec::new();
+    let (ways, blind): (Vec<_>, Vec<_>) = mode
+        .ways()
+        .iter()
+        .partition(|way| has_ethernet || **way == Attached::Tcx);
+    if !blind.is_empty() {
+        why_not.push("no XDP mode: its frames have no Ethernet header".to_owned());
+    }
+    match adopt(programs, pin_dir, interface, &ways) {
+        Ok(Some((attached, link))) => {
+            return covered(attached.name(), why_not.join("; "), Some(link));
+        }
         Ok(None) => {}
         Err(error) => tracing::warn!(
             interface = interface.name,
             "cannot adopt the pinned link, attaching anew: {error:#}"
         ),
     }
-    let mut why_not = Vec::new();
     let mut is_taken = false;
-    for &attached in mode.ways() {
+    for attached in ways {
         if is_taken && attached == Attached::Generic {
             continue;
         }
@@ -210,22 +162,22 @@ fn cover_one(
 
 /// Puts the program in the place of the one behind a pinned link.
 fn adopt(
-    programs: &mut Programs<'_>,
+    programs: &mut Programs,
     pin_dir: &Path,
     interface: &Interface,
-    mode: Mode,
+    ways: &[Attached],
 ) -> anyhow::Result<Option<(Attached, Link)>> {
     for attached in Attached::ALL {
         let pin = link_pin(pin_dir, interface.index, attached);
         if !pin.exists() {
             continue;
         }
-        let adopted = if mode.ways().contains(&attached) {
+        let adopted = if ways.contains(&attached) {
             PinnedLink::from_pin(&pin)
                 .context("cannot open the pinned link")
                 .and_then(|pinned| programs.replace(FdLink::from(pinned), attached))
         } else {
-            Err(anyhow::anyhow!("the settings ask for another mode"))
+            Err(anyhow::anyhow!("another mode is meant"))
         };
         match adopted {
             Ok(link) => return Ok(Some((attached, Link::new(link, pin)))),
@@ -239,17 +191,23 @@ fn adopt(
 }
 
 fn attach(
-    programs: &mut Programs<'_>,
+    programs: &mut Programs,
     pin_dir: &Path,
     interface: &Interface,
     attached: Attached,
 ) -> Result<Link, Refused> {
     let link = programs.attach(interface, attached)?;
     let pin = link_pin(pin_dir, interface.index, attached);
-    match link.pin(&pin) {
-        Ok(pinned) => Ok(Link::new(FdLink::from(pinned), pin)),
-        Err(error) => Err(Refused::because(format!("cannot pin the link: {error:#}"))),
+    let link = match link.pin(&pin) {
+        Ok(pinned) => Link::new(FdLink::from(pinned), pin),
+        Err(error) => return Err(Refused::because(format!("cannot pin the link: {error:#}"))),
+    };
+    // The TCX hook is found by the interface's name, which may be another's by now.
+    if !link.is_on(interface.index) {
+        link.detach()?;
+        return Err(Refused::because("its name has just changed"));
     }
+    Ok(link)
 }
 
 /// Takes the program off the interfaces of all links pinned here. Everything is tried; one failure is told.
@@ -275,7 +233,7 @@ pub(super) fn detach_all(pin_dir: &Path) -> anyhow::Result<()> {
 
 /// Removes a pinned link, and the program from its interface before this returns: of a pin that is only
 /// unlinked, the kernel takes the program off some time later.
-fn detach(pin: &Path) -> anyhow::Result<()> {
+pub(super) fn detach(pin: &Path) -> anyhow::Result<()> {
     let removed = match PinnedLink::from_pin(pin) {
         Ok(pinned) => pinned.unpin().map(drop),
         // Whatever stands there under a link's name.
@@ -323,7 +281,7 @@ fn link_pin(pin_dir: &Path, index: u32, attached: Attached) -> PathBuf {
 
 /// Why an interface could not be covered in one way.
 #[derive(Debug)]
-struct Refused {
+pub(super) struct Refused {
     why: String,
     /// Another program stands there, so that no other XDP mode is possible either.
     taken: bool,
@@ -337,7 +295,7 @@ impl Refused {
         }
     }
 
-    fn by_kernel(error: ProgramError, interface: &Interface) -> Self {
+    pub(super) fn by_kernel(error: ProgramError, interface: &Interface) -> Self {
         let errno = match &error {
             ProgramError::SyscallError(call) => call.io_error.raw_os_error(),
             _ => None,

@@ -1,7 +1,7 @@
 //! What was pinned and attached, and whether it still is.
 //!
 //! The daemon holds maps and links itself, so that they stay while it runs, whatever becomes of their pins.
-//! Pins that are gone are made again. An interface that is gone is told, and covered by the next start.
+//! Pins that are gone are made again. Interfaces that come and go are `follow`'s.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -11,17 +11,17 @@ use ar_ebpf::map;
 use aya::maps::MapData;
 use aya::programs::links::FdLink;
 
-use super::{Place, bpffs};
+use super::{Place, bpffs, links};
 
-/// Why a place that was covered is so no more.
-const TAKEN_OFF: &str =
-    "the interface is gone, or somebody took the program off it; a restart covers it again";
-
-/// An interface that was to be covered.
+/// An interface that is to be covered.
 pub(super) struct Covered {
+    /// None while it is away.
+    pub(super) index: Option<u32>,
     pub(super) place: Place,
     /// None when it is not covered.
     pub(super) link: Option<Link>,
+    /// Whether the interface was up when it was tried; a refusal may be another then. None when it is to be tried again.
+    pub(super) tried_up: Option<bool>,
 }
 
 /// A link and its pin.
@@ -38,13 +38,25 @@ impl Link {
         Self { held, pin, info }
     }
 
-    /// Whether it belongs to an interface. The kernel names 0 when that was removed or the link was detached.
-    fn is_attached(&self) -> bool {
+    /// Whether it belongs to this interface. The kernel names 0 when that was removed or the link was detached.
+    pub(super) fn is_on(&self, index: u32) -> bool {
         let told = self.info.as_deref().map(fs::read_to_string);
         let Some(Ok(told)) = told else {
             return true;
         };
-        field(&told, "ifindex").is_none_or(|index| index != "0")
+        field(&told, "ifindex").is_none_or(|found| found == index.to_string())
+    }
+
+    /// Takes the program off the interface, if it is on one.
+    pub(super) fn detach(self) -> anyhow::Result<()> {
+        let Self { held, pin, .. } = self;
+        // One that is held stays attached.
+        drop(held);
+        if pin.exists() {
+            links::detach(&pin)
+        } else {
+            Ok(())
+        }
     }
 }
 
@@ -66,9 +78,9 @@ fn field<'a>(told: &'a str, name: &str) -> Option<&'a str> {
 }
 
 pub(super) struct Upkeep {
-    pin_dir: PathBuf,
+    pub(super) pin_dir: PathBuf,
     maps: Vec<(PathBuf, MapData)>,
-    covered: Vec<Covered>,
+    pub(super) covered: Vec<Covered>,
     /// Why pins that are gone cannot be made again.
     unpinned: Option<String>,
 }
@@ -103,23 +115,8 @@ impl Upkeep {
         self.covered.iter().map(place).collect()
     }
 
-    /// Looks once, and says what has changed.
+    /// Looks at the pins once, and says what has changed.
     pub(super) fn look(&mut self) {
-        for Covered { place, link } in &mut self.covered {
-            if link.as_ref().is_none_or(Link::is_attached) {
-                continue;
-            }
-            tracing::error!(
-                interface = place.interface,
-                "NOT COVERED ANY MORE: {TAKEN_OFF}"
-            );
-            place.mode = "none";
-            TAKEN_OFF.clone_into(&mut place.why);
-            if let Some(link) = link.take() {
-                // It may be gone; one that stays is removed by the next start.
-                let _ = fs::remove_file(link.pin);
-            }
-        }
         if self.is_pinned() {
             self.unpinned = None;
             return;
@@ -158,7 +155,13 @@ impl Upkeep {
             map.pin(pin).with_context(|| pinning(pin))?;
         }
         // Last: a link that cannot be pinned is lost, and where maps could be pinned it can be.
-        for Covered { place, link } in &mut self.covered {
+        for Covered {
+            place,
+            link,
+            tried_up,
+            ..
+        } in &mut self.covered
+        {
             let Some(Link { held, pin, .. }) = link.take_if(|link| !link.pin.exists()) else {
                 continue;
             };
@@ -166,6 +169,8 @@ impl Upkeep {
                 Ok(pinned) => *link = Some(Link::new(FdLink::from(pinned), pin)),
                 Err(error) => {
                     place.mode = "none";
+                    place.since = None;
+                    *tried_up = None;
                     place.why = format!("its link could not be pinned again: {error}");
                     return Err(error).with_context(|| pinning(&pin));
                 }
