@@ -178,7 +178,11 @@ impl Ledger {
             return Ruling::Done { changed: 0 };
         }
         let found = self.table.find(&effect.key);
-        let banned = found.filter(|&place| self.table[place].until().is_some());
+        // A program's late report is not about the kernel's ban of the same key, nor the other way round.
+        let banned = found.filter(|&place| {
+            let slot = &self.table[place];
+            slot.until().is_some() && slot.enforcement == effect.enforcement
+        });
         let before = self.standing_of(offender);
         let changed = match (effect.action, banned) {
             (Action::Ban { .. }, Some(place)) if self.table[place].since == effect.at => {

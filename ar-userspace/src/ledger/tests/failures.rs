@@ -99,3 +99,31 @@ fn a_ban_found_in_the_kernel_is_adopted_with_its_end_and_without_an_offence() {
     host.step("1 offence fd 203.0.113.5 100");
     assert_eq!(adopted(&host.ledger), Some(false));
 }
+
+/// A report that comes late, after the kernel has taken over the key with the same beginning.
+#[test]
+fn a_programs_failure_does_not_end_the_kernels_ban_of_its_key() {
+    let mut ledger = Ledger::new(ladder(&[]));
+    let offence = offence("deny.sh", "203.0.113.1", "1");
+    let key = Key {
+        offender: offence.offender,
+        executable: offence.executable.clone(),
+    };
+    let at = seconds(0);
+    ledger.apply(Event::Offence { offence, at }, at);
+    let ban = ledger.next_effect().unwrap();
+    assert_eq!(ban.enforcement, Enforcement::Program);
+    ledger.handle_timeout(seconds(1));
+    let adoption = Adoption {
+        key,
+        since: at,
+        until: Expiry::Never,
+        rule_id: 7,
+    };
+    ledger.apply(Event::Adopt(adoption), seconds(1));
+    while ledger.next_effect().is_some() {}
+    let ruling = ledger.apply(Event::Failed(ban), seconds(1));
+    assert_eq!(ruling, Ruling::Done { changed: 0 });
+    assert_eq!(ledger.standings(seconds(1)).count(), 1);
+    assert_eq!(ledger.next_effect(), None);
+}

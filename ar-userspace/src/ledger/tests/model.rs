@@ -217,8 +217,8 @@ impl State {
         }
         let mut stands = None;
         if let Some(entry) = entry {
-            let ban = entry.ban.clone();
-            match (effect.action, ban) {
+            let is_meant = |ban: &Ban| ban.enforcement == effect.enforcement;
+            match (effect.action, entry.ban.clone().filter(is_meant)) {
                 (Action::Ban { .. }, Some(ban)) if ban.since == effect.at => {
                     entry.ban = None;
                     entry.free = Some(now);
