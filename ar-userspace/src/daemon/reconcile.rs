@@ -27,7 +27,11 @@ impl Daemon {
             .collect();
         found.sort_unstable_by_key(|&(offender, _)| offender);
         // In the kernel a ban outlasts its end by the time that the machine slept. It is released, not adopted.
-        let overdue: BTreeSet<Offender> = self.ledger.overdue(now).collect();
+        let is_due = self.ledger.next_deadline().is_some_and(|due| due <= now);
+        let overdue: BTreeSet<Offender> = match is_due {
+            true => self.ledger.overdue(now).collect(),
+            false => BTreeSet::new(),
+        };
         while self
             .ledger
             .next_deadline()
