@@ -13,7 +13,7 @@ use crate::control::view;
 use crate::enforcer::{Hold, Presence, Seen};
 use crate::ledger::{self, Ruling, Standing};
 use crate::offender::Offender;
-use crate::time::{Expiry, KernelClock, Moment};
+use crate::time::{Expiry, Moment};
 
 /// Entries of one step: well under a few milliseconds.
 const ENTRIES: usize = 512;
@@ -28,31 +28,15 @@ const TOLD: u64 = 16;
 /// wait in between.
 const APART: Duration = Duration::from_secs(1);
 
-/// So much more between the kernel's clock and that of the daemon is a sleep of the machine.
-const SLEPT: Duration = Duration::from_millis(10);
-
 /// What was found since the start, and in the pass that runs.
 #[derive(Debug, Default)]
 pub(super) struct Drift {
     pub(super) since_start: view::Drift,
     before: view::Drift,
     told: u64,
-    /// Where the kernel's clock began, on the daemon's.
-    origin: Option<Moment>,
-    /// Passes, with the one that runs, in which other ends are the doing of a sleep.
-    after_sleep: u8,
 }
 
 impl Drift {
-    /// Every end in the kernel is late by the time that the machine slept, and that is nobody's doing.
-    fn note_sleep(&mut self, clock: KernelClock) {
-        let origin = clock.moment(0);
-        let before = self.origin.replace(origin).unwrap_or(origin);
-        if origin.since(before) > SLEPT {
-            self.after_sleep = 2;
-        }
-    }
-
     fn tell(&mut self, offender: Offender, what: &str) {
         self.told += 1;
         if self.told <= TOLD {
@@ -81,16 +65,16 @@ impl Drift {
         }
         self.before = self.since_start.clone();
         self.told = 0;
-        self.after_sleep = self.after_sleep.saturating_sub(1);
     }
 }
 
 impl Daemon {
     /// One step of a pass; after how long the next one is due, when passes are `every` so long.
     pub(super) fn inspect(&mut self, every: Duration) -> Duration {
+        // Every end in the kernel is late by the time that the machine slept, and that is nobody's doing.
+        self.look_at_sleep();
         let now = clock::now();
         let clock = clock::kernel_clock();
-        self.drift.note_sleep(clock);
         let inspection = match self.enforcer.inspect(ENTRIES, clock) {
             Ok(inspection) => inspection,
             Err(error) => {
@@ -124,7 +108,7 @@ impl Daemon {
                 }
             }
             (Presence::Over | Presence::Standing(_), Some(wanted)) => {
-                if self.put(offender, Some(wanted)) && self.drift.after_sleep == 0 {
+                if self.put(offender, Some(wanted)) {
                     self.drift.since_start.corrected += 1;
                     self.drift
                         .tell(offender, "a ban had another end; put right");
