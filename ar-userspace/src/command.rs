@@ -16,6 +16,7 @@ mod run;
 mod status;
 mod stop;
 mod store;
+mod top;
 mod unban;
 
 use std::path::PathBuf;
@@ -83,6 +84,8 @@ enum Command {
         #[command(flatten)]
         directories: Directories,
     },
+    /// Watch who is dropped, on a screen that goes on; unban from there
+    Top(top::Arguments),
     /// Have the daemon read its configuration again; one with errors changes nothing
     Reload {
         #[command(flatten)]
@@ -286,6 +289,7 @@ pub fn run(arguments: Arguments) -> ExitCode {
         Command::List { directories } => list::run(&directories, json),
         Command::History(arguments) => history::run(&arguments, json),
         Command::Status { directories } => status::run(&directories, json),
+        Command::Top(arguments) => top::run(&arguments, json),
         Command::Reload { directories } => reload::run(&directories, json),
         Command::Ban(arguments) => ban::run(&arguments, json),
         Command::Unban {

@@ -14,6 +14,16 @@ pub(super) fn text(text: &str) -> anyhow::Result<()> {
     }
 }
 
+/// Prints a line of an answer that goes on, and tells whether somebody reads it.
+pub(super) fn line(text: &str) -> anyhow::Result<bool> {
+    let mut out = io::stdout().lock();
+    match out.write_all(text.as_bytes()).and_then(|()| out.flush()) {
+        Ok(()) => Ok(true),
+        Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(false),
+        Err(error) => Err(error.into()),
+    }
+}
+
 /// Where a long answer goes piece by piece.
 pub(super) fn stream() -> io::BufWriter<io::StdoutLock<'static>> {
     io::BufWriter::with_capacity(1 << 16, io::stdout().lock())

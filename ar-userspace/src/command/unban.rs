@@ -61,7 +61,7 @@ fn exit(unbanned: &[view::Unbanned]) -> Exit {
     }
 }
 
-fn render(unbanned: &[view::Unbanned]) -> String {
+pub(super) fn render(unbanned: &[view::Unbanned]) -> String {
     let mut text = String::new();
     for view::Unbanned { address, released } in unbanned {
         let told = match released.as_slice() {
