@@ -41,7 +41,7 @@ start() {
 }
 listed() { run arfw list | tee "$root/root/list" && grep -q "$1" "$root/root/list" || fail "$1 is not banned"; }
 
-run apt-get install --yes --no-download /root/first.deb
+run apt-get install --yes /root/first.deb
 cp "$root/usr/share/doc/arfw/examples/ossec.conf" "$root$conf"
 touch "$root$alerts"
 run arfw check
@@ -50,7 +50,7 @@ run arfw ban 203.0.113.7 --for 1h --reason 'tried'
 listed 203.0.113.7
 run arfw status
 
-run apt-get install --yes --no-download /root/second.deb
+run apt-get install --yes /root/second.deb
 listed 203.0.113.7
 # Without a manager of services the operator restarts it; bans stand in the kernel meanwhile.
 run arfw stop

@@ -2,6 +2,7 @@
 
 mod confinement;
 mod notices;
+mod unit;
 
 const CONF: &str = "\
 <ossec_config>

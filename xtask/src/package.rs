@@ -141,8 +141,8 @@ fn copy_all(directory: &Path, to: &Path) -> Result<()> {
 fn cargo_deb(ws: &Workspace) -> Result<PathBuf> {
     let tools = ws.target.join("tools");
     let program = tools.join("bin/cargo-deb");
-    let found = shell::look_up(Command::new(&program).args(["deb", "--version"]));
-    if found.is_ok_and(|found| found.trim() == CARGO_DEB) {
+    let found = shell::look_up(Command::new(&program).arg("--version"));
+    if found.is_ok_and(|found| found.trim() == format!("cargo-deb {CARGO_DEB}")) {
         return Ok(program);
     }
     let mut cargo = ws.cargo();
@@ -155,7 +155,7 @@ fn make(ws: &Workspace, cargo_deb: &Path, version: &str) -> Result<PathBuf> {
     let package = ws.target.join(format!("package/arfw_{version}.deb"));
     let mut command = Command::new(cargo_deb);
     command.current_dir(&ws.root).arg("deb");
-    command.args(["--package", "ar-userspace", "--no-build"]);
+    command.args(["--package", "ar-userspace", "--no-build", "--strip"]);
     command.args(["--deb-version", version, "--output"]);
     shell::run(command.arg(&package)).context("cannot make the package")?;
     Ok(package)
