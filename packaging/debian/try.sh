@@ -10,8 +10,8 @@ mount -t sysfs sysfs "$root/sys"
 mount -t bpf bpf "$root/sys/fs/bpf"
 mount -t tmpfs tmpfs "$root/run"
 mount --rbind /dev "$root/dev"
-cp "$2" "$root/root/first.deb"
-cp "$3" "$root/root/second.deb"
+cp "$2" "$root/srv/first.deb"
+cp "$3" "$root/srv/second.deb"
 ip link set lo up
 ip link add veth0 type veth peer name veth1
 ip link set veth0 up
@@ -26,22 +26,22 @@ run() {
 }
 fail() {
     echo "error: $*" >&2
-    [ ! -e "$root/root/log" ] || cat "$root/root/log" >&2
+    [ ! -e "$root/srv/log" ] || cat "$root/srv/log" >&2
     exit 1
 }
 start() {
     echo '# arfw run &'
-    chroot "$root" /usr/bin/arfw run --no-protect-ssh 2> "$root/root/log" &
+    chroot "$root" /usr/bin/arfw run --no-protect-ssh 2> "$root/srv/log" &
     tries=0
-    until grep -q ' ready' "$root/root/log"; do
+    until grep -q ' ready' "$root/srv/log"; do
         tries=$((tries + 1))
         [ $tries -lt 200 ] || fail "the daemon is not ready"
         sleep 0.1
     done
 }
-listed() { run arfw list | tee "$root/root/list" && grep -q "$1" "$root/root/list" || fail "$1 is not banned"; }
+listed() { run arfw list | tee "$root/srv/list" && grep -q "$1" "$root/srv/list" || fail "$1 is not banned"; }
 
-run apt-get install --yes /root/first.deb
+run apt-get install --yes /srv/first.deb
 cp "$root/usr/share/doc/arfw/examples/ossec.conf" "$root$conf"
 touch "$root$alerts"
 run arfw check
@@ -50,7 +50,7 @@ run arfw ban 203.0.113.7 --for 1h --reason 'tried'
 listed 203.0.113.7
 run arfw status
 
-run apt-get install --yes /root/second.deb
+run apt-get install --yes /srv/second.deb
 listed 203.0.113.7
 # Without a manager of services the operator restarts it; bans stand in the kernel meanwhile.
 run arfw stop
