@@ -84,6 +84,12 @@ struct Shift {
     slept: Duration,
 }
 
+/// Microseconds on the monotonic clock, in which a service manager counts.
+#[must_use]
+pub fn monotonic_us() -> u64 {
+    read_ns(ClockId::Monotonic) / 1_000
+}
+
 fn shift() -> Shift {
     let Some(file) = &*SHIFT_FILE else {
         return Shift::default();

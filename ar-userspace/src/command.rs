@@ -7,6 +7,7 @@ mod check;
 mod executables;
 mod explain;
 mod forgive;
+mod generate;
 mod history;
 mod list;
 mod output;
@@ -114,6 +115,9 @@ enum Command {
     },
     /// Check the store, print it as lines of JSON, or make one of them; while no daemon runs
     Store(store::Arguments),
+    /// Write man pages and shell completions to a directory
+    #[command(hide = true)]
+    Generate(generate::Arguments),
     /// Stop the daemon and wait for its end; bans stand until their time
     Stop {
         /// Let everyone go, and remove the program, its maps and pins, and the nftables table from the kernel
@@ -301,6 +305,7 @@ pub fn run(arguments: Arguments) -> ExitCode {
             all,
             directories,
         } => forgive::run(&directories, &addresses, all, json),
+        Command::Generate(arguments) => generate::run(&arguments),
         Command::Store(arguments) => store::run(&arguments, json),
         Command::Stop {
             release,

@@ -18,6 +18,7 @@ mod programs;
 mod reconcile;
 pub mod reload;
 mod responses;
+mod service;
 mod steps;
 pub mod view;
 
@@ -56,6 +57,7 @@ use journal::Journal;
 use programs::Fired;
 use reload::Reading;
 use responses::Responses;
+use service::Service;
 use steps::Steps;
 
 /// The name that a ban found in the kernel is given where the settings name none: the kernel knows no executable.
@@ -193,6 +195,7 @@ pub async fn run(
     daemon
         .journal
         .ready(&daemon.settings, daemon.enforcer.as_ref(), start)?;
+    daemon.tell_ready();
 
     let mut more_links = false;
     let mut looks = interval(LOOK_EVERY);
@@ -279,6 +282,7 @@ pub async fn run(
         }
     };
 
+    daemon.service.stopping();
     follow.abort();
     drop(requests);
     drop(stop_server);
@@ -352,6 +356,7 @@ struct Daemon {
     programs: Programs,
     fired: Fired,
     responses: Responses,
+    service: Service,
     limits: Limits,
     alarm: Alarm,
     counts: Counts,
@@ -419,6 +424,7 @@ impl Daemon {
             store,
             enforcer,
             sockets: settings.kill_sockets.then(Sockets::start).transpose()?,
+            service: Service::find().context("cannot reach the service manager")?,
             limits,
             alarm: Alarm::new().context("cannot make a timer")?,
             counts: Counts::default(),

@@ -2,7 +2,7 @@
 //!
 //! Data flows one way: source -> alert -> policy -> ledger -> enforcer. The core (`config`, `alert`,
 //! `policy`, `ledger`, `simulation`, `request`, `diagnostic`, `time`, `offender`) is pure: time comes in as an argument and
-//! effects go out as values. The shell (`source`, `responses_log`, `enforcer`, `store`, `clock`, `surroundings`,
+//! effects go out as values. The shell (`confinement`, `source`, `responses_log`, `enforcer`, `store`, `clock`, `surroundings`,
 //! `control`, `daemon`) performs. ARCHITECTURE.md says which module may use which; `cargo xtask tidy` checks it.
 
 #![forbid(unsafe_code)]
@@ -19,6 +19,7 @@ pub mod time;
 
 pub mod clock;
 pub mod command;
+pub mod confinement;
 pub mod control;
 pub mod daemon;
 pub mod enforcer;

@@ -14,6 +14,7 @@ mod operate;
 mod outages;
 mod packets;
 mod replay;
+mod service;
 mod source;
 mod store;
 mod verdict;

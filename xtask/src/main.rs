@@ -8,6 +8,7 @@ mod demo;
 mod faults;
 mod fuzz;
 mod interrupt;
+mod package;
 mod run;
 mod scene;
 mod setup;
@@ -66,6 +67,8 @@ enum Command {
         /// Directory of the *.json files [default: vectors in $ARFW_SHARED, else ../shared/vectors]
         directory: Option<PathBuf>,
     },
+    /// Makes a Debian package with the daemon, its unit, man pages and completions
+    Package(package::Arguments),
     /// Checks what the documents promise and a compiler cannot
     Tidy,
     /// Feeds the readers of configurations and alerts with damaged input, until the time is over or one falls
@@ -99,6 +102,7 @@ fn dispatch(command: Command) -> Result<()> {
         Command::Test { args } => test::command(&ws, &args),
         Command::Faults(arguments) => faults::command(&ws, &arguments),
         Command::Vectors { directory } => vectors::command(&ws, directory),
+        Command::Package(arguments) => package::command(&ws, &arguments),
         Command::Tidy => tidy::command(&ws),
         Command::Fuzz { target, seconds } => fuzz::command(&ws, target.as_deref(), seconds),
     }

@@ -8,6 +8,7 @@ use tracing_subscriber::EnvFilter;
 
 use super::{EnforcerKind, Exit, OnStop, RunArguments, check, output};
 use crate::clock;
+use crate::confinement::confine;
 use crate::daemon::reload::{Fresh, Source};
 use crate::daemon::{self, Removal, Settings, Started};
 use crate::diagnostic;
@@ -24,7 +25,14 @@ pub(super) fn run(arguments: &RunArguments) -> anyhow::Result<Exit> {
         output::error_text(&check::summary(&reading, &name));
         return Ok(Exit::WrongConfiguration);
     };
+    // Before the first thread is started, as each has the rights of the one that starts it.
+    let directories = &arguments.directories;
+    let confined = confine(
+        &[&directories.state_dir, &directories.run_dir],
+        &directories.pin_dir,
+    )?;
     let _log = log_to_stderr();
+    tracing::info!("{confined}");
     let surroundings = surroundings::Settings {
         protect: arguments.protect.clone(),
         ssh_sessions: !arguments.no_protect_ssh,

@@ -78,7 +78,10 @@ impl Daemon {
             }
         };
         match (begun, reply) {
-            (Ok(reading), reply) => self.reading = Some(Reading { reply, ..reading }),
+            (Ok(reading), reply) => {
+                self.service.reloading();
+                self.reading = Some(Reading { reply, ..reading });
+            }
             (Err(why), reply) => {
                 self.journal.not_reloaded(why.text());
                 if let Some(reply) = reply {
@@ -106,6 +109,7 @@ impl Daemon {
     /// Puts in force what has been read, when it has no mistake, and answers.
     pub(super) fn reload(&mut self, read: anyhow::Result<Fresh>) {
         let reloaded = self.reload_read(read);
+        self.tell_ready();
         let reading = self.reading.take();
         if let Some(reply) = reading.and_then(|reading| reading.reply) {
             // Whoever asked may be gone by now.

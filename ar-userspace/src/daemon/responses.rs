@@ -9,6 +9,7 @@ use std::sync::Arc;
 use anyhow::Context as _;
 
 use crate::clock;
+use crate::confinement::unconfined;
 use crate::enforcer::exec::holds::Holds;
 use crate::enforcer::exec::wire::{Call, Verb, check_keys, reduced};
 use crate::ledger::{Action, AlertId, Effect, Key};
@@ -17,7 +18,10 @@ use crate::responses_log::{Lines, ResponsesLog};
 /// Opens the log, when there is to be one.
 pub(super) fn open(path: Option<&Path>) -> anyhow::Result<Option<ResponsesLog>> {
     let open = |path: &Path| {
-        ResponsesLog::open(path, || clock::clocks().wall)
+        let file = path.to_owned();
+        // Its file and directory are Wazuh's and not root's.
+        let log = unconfined(move || ResponsesLog::open(&file, || clock::clocks().wall));
+        log.flatten()
             .with_context(|| format!("cannot open the log of responses `{}`", path.display()))
     };
     path.map(open).transpose()

@@ -6,6 +6,7 @@ use super::lanes::Kind;
 use super::wire::{Call, Verb, Wire};
 use super::worker::{Job, Worker};
 use super::{Ending, Outcome, Programs, Run, RunId, Turn};
+use crate::confinement::unconfined;
 use crate::ledger::{Effect, Key, Ruling};
 
 impl Programs {
@@ -115,7 +116,9 @@ impl Programs {
         match &mut self.worker {
             Some(worker) => Ok(worker),
             none => {
-                let worker = Worker::start(Arc::clone(&self.shop), self.reports.clone())?;
+                let (shop, reports) = (Arc::clone(&self.shop), self.reports.clone());
+                // Executables have all rights that the daemon was given, and not only those that it has kept.
+                let worker = unconfined(|| Worker::start(shop, reports)).flatten()?;
                 Ok(none.insert(worker))
             }
         }

@@ -8,6 +8,8 @@ use anyhow::{Context as _, ensure};
 use rustix::fs::statfs;
 use rustix::mount::{MountFlags, mount};
 
+use crate::confinement::unconfined;
+
 const MOUNT_POINT: &str = "/sys/fs/bpf";
 
 /// `f_type` of a BPF file system (linux/magic.h).
@@ -21,7 +23,7 @@ pub(super) fn pin(pin_dir: &Path, map: &str) -> PathBuf {
 /// Makes the directory, and mounts the BPF file system when it is to stand there and is not mounted.
 pub(super) fn prepare(pin_dir: &Path) -> anyhow::Result<()> {
     if pin_dir.starts_with(MOUNT_POINT) && !is_bpffs(Path::new(MOUNT_POINT))? {
-        mount("bpf", MOUNT_POINT, "bpf", MountFlags::empty(), None)
+        unconfined(|| mount("bpf", MOUNT_POINT, "bpf", MountFlags::empty(), None))?
             .with_context(|| format!("cannot mount the BPF file system on `{MOUNT_POINT}`"))?;
         tracing::info!("mounted the BPF file system on {MOUNT_POINT}");
     }

@@ -18,6 +18,7 @@ use super::interface::{self, Interface};
 use super::programs::Programs;
 use super::upkeep::{Covered, Link};
 use super::{Place, bpffs};
+use crate::confinement::unconfined;
 use crate::time::Moment;
 
 /// Which way of attaching is wanted.
@@ -326,11 +327,14 @@ fn foreign_program(interface: &Interface) -> String {
     let Ok(Some(id)) = interface::xdp_program(interface) else {
         return String::new();
     };
-    let mut programs = loaded_programs().flatten();
-    let name = programs
-        .find(|program| program.id() == id)
-        .and_then(|program| program.name_as_str().map(str::to_owned));
-    name.map_or_else(
+    // Programs of others are shown to CAP_SYS_ADMIN alone.
+    let name = unconfined(move || {
+        let mut programs = loaded_programs().flatten();
+        programs
+            .find(|program| program.id() == id)
+            .and_then(|program| program.name_as_str().map(str::to_owned))
+    });
+    name.ok().flatten().map_or_else(
         || format!(" (id {id})"),
         |name| format!(" (id {id}, `{name}`)"),
     )
