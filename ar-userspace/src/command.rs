@@ -4,6 +4,7 @@
 
 mod ban;
 mod check;
+mod events;
 mod executables;
 mod explain;
 mod forgive;
@@ -80,6 +81,11 @@ enum Command {
     History(history::Arguments),
     /// Show how the daemon stands: interfaces, alerts, bans, packets
     Status {
+        #[command(flatten)]
+        directories: Directories,
+    },
+    /// Print what happens as it comes, a line each, until the daemon stops: bans, unbans, refusals, failures, drift
+    Events {
         #[command(flatten)]
         directories: Directories,
     },
@@ -286,6 +292,7 @@ pub fn run(arguments: Arguments) -> ExitCode {
         Command::List { directories } => list::run(&directories, json),
         Command::History(arguments) => history::run(&arguments, json),
         Command::Status { directories } => status::run(&directories, json),
+        Command::Events { directories } => events::run(&directories, json),
         Command::Reload { directories } => reload::run(&directories, json),
         Command::Ban(arguments) => ban::run(&arguments, json),
         Command::Unban {

@@ -2,12 +2,14 @@
 //!
 //! Field names are stable. Times are RFC 3339 in UTC, durations are seconds.
 
+mod event;
 mod history;
 
 use serde::{Deserialize, Serialize};
 
 use crate::diagnostic::Located;
 
+pub use event::{Banned as BanEvent, Event, Happening, Refused};
 pub use history::{End, EndedBy, History, Past};
 
 /// One banned address.

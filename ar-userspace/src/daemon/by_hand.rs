@@ -48,13 +48,15 @@ impl Daemon {
         };
         if let Some(why) = self.forbids(offender, order.force) {
             self.journal.not_banned(offender, &why);
+            self.journal.order_refused(offender, None, &why);
             return refused(why);
         }
+        let key = Key {
+            offender,
+            executable: Executable::new(MANUAL),
+        };
         let event = ledger::Event::Ban(HandBan {
-            key: Key {
-                offender,
-                executable: Executable::new(MANUAL),
-            },
+            key: key.clone(),
             until: order
                 .lasts
                 .map_or(Expiry::Never, |lasts| Expiry::At(now.after(lasts))),
@@ -68,7 +70,9 @@ impl Daemon {
         self.perform(now);
         let state = match ruling {
             Ruling::Refused { limit, .. } => {
-                return refused(format!("{limit}; `arfw unban` makes room"));
+                let cause = format!("{limit}; `arfw unban` makes room");
+                self.journal.order_refused(offender, Some(limit), &cause);
+                return refused(cause);
             }
             Ruling::Moved { .. } => view::BanState::Moved,
             _ if self.ledger.standing(offender, now).is_none() => {
@@ -77,6 +81,12 @@ impl Daemon {
             _ => view::BanState::Banned,
         };
         self.journal.banned_by_hand(offender, asker, &order.reason);
+        let mut records = self.ledger.records_of(offender);
+        let made = records.find(|record| record.key == key);
+        if let Some(ban) = made.and_then(|record| record.ban) {
+            let is_new = state == view::BanState::Banned;
+            self.journal.ban_by_hand_event(&key, &ban, is_new);
+        }
         view::Banned {
             address: offender.to_string(),
             state,
