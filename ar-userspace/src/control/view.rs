@@ -75,7 +75,7 @@ pub struct BanOrder {
     /// Why, up to 256 bytes.
     #[serde(default)]
     pub reason: String,
-    /// Also a network that holds protected addresses, which stay free.
+    /// Also an address that the guard protects, and a network that holds protected addresses, which stay free.
     #[serde(default)]
     pub force: bool,
 }
@@ -87,7 +87,7 @@ pub struct Banned {
     pub address: String,
     /// How it stands.
     pub state: BanState,
-    /// Why it was refused, and what to do; `null` when it was not.
+    /// Why it was refused, and what to do; of one that is made by force, what protects it; else `null`.
     pub cause: Option<String>,
 }
 
