@@ -4,6 +4,7 @@
 
 mod ban;
 mod check;
+mod events;
 mod executables;
 mod explain;
 mod forgive;
@@ -87,6 +88,11 @@ enum Command {
     },
     /// Watch who is dropped, on a screen that goes on; unban from there
     Top(top::Arguments),
+    /// Print what happens as it comes, a line each, until the daemon stops: bans, unbans, refusals, failures, drift
+    Events {
+        #[command(flatten)]
+        directories: Directories,
+    },
     /// Have the daemon read its configuration again; one with errors changes nothing
     Reload {
         #[command(flatten)]
@@ -294,6 +300,7 @@ pub fn run(arguments: Arguments) -> ExitCode {
         Command::History(arguments) => history::run(&arguments, json),
         Command::Status { directories } => status::run(&directories, json),
         Command::Top(arguments) => top::run(&arguments, json),
+        Command::Events { directories } => events::run(&directories, json),
         Command::Reload { directories } => reload::run(&directories, json),
         Command::Ban(arguments) => ban::run(&arguments, json),
         Command::Unban {

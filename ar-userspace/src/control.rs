@@ -4,6 +4,7 @@
 //! told is plain values ([`view`]). Nothing here decides anything.
 
 mod client;
+mod events;
 mod problem;
 mod server;
 pub mod view;
@@ -16,7 +17,8 @@ use crate::diagnostic::quote;
 use crate::ledger::Whom;
 use crate::offender::{Offender, Prefix};
 
-pub use client::{Unreachable, get, post};
+pub use client::{Unreachable, get, listen, post};
+pub use events::{Publisher, Subscription};
 pub use server::serve;
 
 /// A question to the daemon, and where the answer goes.
@@ -28,6 +30,8 @@ pub enum Request {
     Bans(oneshot::Sender<Vec<view::Ban>>),
     /// `GET /v1/history`: an error when the store cannot be read.
     History(HistoryOf, oneshot::Sender<Result<view::History, String>>),
+    /// `GET /v1/events`: what happens from here on.
+    Events(oneshot::Sender<Subscription>),
     /// `POST /v1/reload`: an error when the configuration cannot be read at all.
     Reload(Asker, oneshot::Sender<Result<view::Reload, NotReloaded>>),
     /// `POST /v1/ban`: bans by hand, in this order.
@@ -148,6 +152,12 @@ pub const HISTORY_TOLD: u32 = 100;
 
 /// Bans that a history tells at most.
 pub const HISTORY_MOST: u32 = 100_000;
+
+/// Event streams that are open at once; more are refused.
+pub const MAX_STREAMS: usize = 8;
+
+/// Path of the stream of [`view::Event`].
+pub const EVENTS: &str = "/v1/events";
 
 /// Path that answers with a [`view::Reload`].
 pub const RELOAD: &str = "/v1/reload";

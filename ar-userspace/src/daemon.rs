@@ -285,6 +285,7 @@ pub async fn run(
     daemon.service.stopping();
     follow.abort();
     drop(requests);
+    daemon.journal.hang_up();
     drop(stop_server);
     // A client that does not take its answer holds nobody up.
     let _ = tokio::time::timeout(ANSWER_WITHIN, &mut server).await;
@@ -361,6 +362,10 @@ struct Daemon {
     alarm: Alarm,
     counts: Counts,
     drift: Drift,
+    /// How each interface was covered at the last look, while anybody listens.
+    places: links::Places,
+    /// Bans that ended, until the store is told.
+    ended: ledger::History,
     handled: Handled,
     journal: Journal,
     /// How far it is behind the alert file.
@@ -429,6 +434,8 @@ impl Daemon {
             alarm: Alarm::new().context("cannot make a timer")?,
             counts: Counts::default(),
             drift: Drift::default(),
+            places: links::Places::default(),
+            ended: ledger::History::default(),
             handled: Handled::default(),
             journal: Journal::new(&settings),
             load: Arc::default(),

@@ -22,7 +22,7 @@ pub(super) struct Arguments {
     /// Why, for `arfw list` and the log
     #[arg(long, value_name = "TEXT", default_value = "")]
     reason: String,
-    /// Also ban a network that holds protected addresses; these are left alone
+    /// Also ban an address that the guard protects, and a network that holds protected addresses, which are left alone
     #[arg(long)]
     force: bool,
     #[command(flatten)]
@@ -71,6 +71,12 @@ fn render(banned: &[view::Banned]) -> String {
             view::BanState::Refused => {
                 format!("not banned: {}", cause.as_deref().unwrap_or("-"))
             }
+        };
+        let told = match (state, cause) {
+            (view::BanState::Banned | view::BanState::Moved, Some(protected)) => {
+                format!("{told}, although {protected}")
+            }
+            _ => told,
         };
         // Writing to a string cannot fail.
         let _ = writeln!(text, "{address}: {told}");

@@ -6,16 +6,18 @@ use std::time::Duration;
 
 use anyhow::{Context as _, bail};
 use http_body_util::{BodyExt as _, Full};
-use hyper::body::Bytes;
+use hyper::body::{Bytes, Incoming};
 use hyper::http::request::Builder;
 use hyper::{Request, header};
 use hyper_util::rt::TokioIo;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use tokio::net::UnixStream;
+use tokio::task::JoinHandle;
 use tokio::time::timeout;
 
-use super::view::Problem;
+use super::EVENTS;
+use super::view::{Event, Problem};
 
 /// How long the daemon may take for an answer.
 const ANSWER_WITHIN: Duration = Duration::from_secs(60);
@@ -50,16 +52,48 @@ pub async fn post<T: DeserializeOwned>(
     patiently(send(socket, request, serde_json::to_vec(order)?.into())).await
 }
 
+/// Calls `each` with every event of the daemon, from here on, until the stream ends.
+///
+/// # Errors
+///
+/// As [`get`], and what `each` fails with.
+pub async fn listen(
+    socket: &Path,
+    mut each: impl FnMut(Event) -> anyhow::Result<()>,
+) -> anyhow::Result<()> {
+    let request = Request::get(EVENTS);
+    let answer = timeout(ANSWER_WITHIN, open(socket, request, Bytes::new())).await;
+    let (mut body, connection) = answer.context("the daemon did not answer")??;
+    let mut line = Vec::new();
+    while let Some(frame) = body.frame().await {
+        let frame = frame.context("the daemon broke off")?;
+        for &byte in frame.data_ref().into_iter().flatten() {
+            if byte != b'\n' {
+                line.push(byte);
+                continue;
+            }
+            if let Some(event) = line.strip_prefix(b"data: ") {
+                let event = serde_json::from_slice(event);
+                each(event.context("the daemon's answer is of another version")?)?;
+            }
+            line.clear();
+        }
+    }
+    connection.abort();
+    Ok(())
+}
+
 async fn patiently<T>(answer: impl Future<Output = anyhow::Result<T>>) -> anyhow::Result<T> {
     let answer = timeout(ANSWER_WITHIN, answer).await;
     answer.with_context(|| format!("the daemon did not answer within {ANSWER_WITHIN:?}"))?
 }
 
-async fn send<T: DeserializeOwned>(
+/// Sends a request and gives the body of the answer, when it is not a problem.
+async fn open(
     socket: &Path,
     request: Builder,
     body: Bytes,
-) -> anyhow::Result<T> {
+) -> anyhow::Result<(Incoming, JoinHandle<hyper::Result<()>>)> {
     let stream = match UnixStream::connect(socket).await {
         Ok(stream) => stream,
         Err(error) if is_nobody(&error) => {
@@ -82,14 +116,25 @@ async fn send<T: DeserializeOwned>(
         .await
         .context("the daemon did not answer")?;
     let status = response.status();
+    if status.is_success() {
+        return Ok((response.into_body(), connection));
+    }
     let body = response.into_body().collect().await?.to_bytes();
     connection.abort();
-    if !status.is_success() {
-        match serde_json::from_slice::<Problem>(&body) {
-            Ok(problem) => bail!("{}", problem.detail),
-            Err(_) => bail!("the daemon answered {status}"),
-        }
+    match serde_json::from_slice::<Problem>(&body) {
+        Ok(problem) => bail!("{}", problem.detail),
+        Err(_) => bail!("the daemon answered {status}"),
     }
+}
+
+async fn send<T: DeserializeOwned>(
+    socket: &Path,
+    request: Builder,
+    body: Bytes,
+) -> anyhow::Result<T> {
+    let (body, connection) = open(socket, request, body).await?;
+    let body = body.collect().await?.to_bytes();
+    connection.abort();
     serde_json::from_slice(&body).context("the daemon's answer is of another version")
 }
 

@@ -23,12 +23,13 @@ use hyper_util::server::graceful::GracefulShutdown;
 use hyper_util::service::TowerToHyperService;
 use serde::{Deserialize, Serialize};
 use tokio::net::{UnixListener, UnixStream};
-use tokio::sync::{Semaphore, mpsc, oneshot};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot};
 use tokio::time::{sleep, timeout};
 
+use super::events::{self, Lease};
 use super::problem::Problem;
 use super::{
-    Asker, BAN, BANS, FORGIVE, HISTORY, HISTORY_MOST, HISTORY_TOLD, HistoryOf, MAX_BODY,
+    Asker, BAN, BANS, EVENTS, FORGIVE, HISTORY, HISTORY_MOST, HISTORY_TOLD, HistoryOf, MAX_BODY,
     MAX_REASON, NotReloaded, Order, RELOAD, Request, STATUS, STOP, UNBAN, address, network, view,
 };
 use crate::ledger::Whom;
@@ -80,6 +81,7 @@ fn router(requests: mpsc::Sender<Request>) -> Router {
         )
         .route(BANS, get(|State(requests)| ask(requests, Request::Bans)))
         .route(HISTORY, get(history))
+        .route(EVENTS, get(events::stream))
         .route(RELOAD, post(reload))
         .route(BAN, post(ban))
         .route(UNBAN, post(unban))
@@ -107,13 +109,15 @@ async fn accept(listener: UnixListener, router: Router, stop: impl Future<Output
             sleep(TAKE_AGAIN_AFTER).await;
             continue;
         };
-        let service = TowerToHyperService::new(router.clone().layer(Extension(asker)));
+        let lease = Lease::new(place);
+        let layers = (Extension(asker), Extension(lease.clone()));
+        let service = TowerToHyperService::new(router.clone().layer(layers));
         let connection = http1::Builder::new().serve_connection(TokioIo::new(stream), service);
-        let connection = timeout(CONNECTION_WITHIN, graceful.watch(connection));
+        let connection = graceful.watch(connection);
         tokio::spawn(async move {
+            tokio::pin!(connection);
             // A client that breaks off has no one to tell it to.
-            let _ = connection.await;
-            drop(place);
+            while timeout(CONNECTION_WITHIN, &mut connection).await.is_err() && lease.is_taken() {}
         });
     }
     // New clients are told that nobody is there while those before them get their answers.
@@ -125,7 +129,7 @@ async fn accept(listener: UnixListener, router: Router, stop: impl Future<Output
 async fn take(
     listener: &UnixListener,
     room: &Arc<Semaphore>,
-) -> Option<(UnixStream, Asker, impl Drop + use<>)> {
+) -> Option<(UnixStream, Asker, OwnedSemaphorePermit)> {
     let place = Arc::clone(room).acquire_owned().await.ok()?;
     let (stream, _) = listener.accept().await.ok()?;
     let peer = stream.peer_cred().ok()?;
@@ -288,7 +292,7 @@ async fn ask<T: Serialize>(
     }
 }
 
-async fn answer<T>(
+pub(super) async fn answer<T>(
     requests: mpsc::Sender<Request>,
     question: impl FnOnce(oneshot::Sender<T>) -> Request,
 ) -> Result<T, Problem> {

@@ -2,12 +2,14 @@
 //!
 //! Field names are stable. Times are RFC 3339 in UTC, durations are seconds.
 
+mod event;
 mod history;
 
 use serde::{Deserialize, Serialize};
 
 use crate::diagnostic::Located;
 
+pub use event::{Banned as BanEvent, Event, Happening, Refused};
 pub use history::{End, EndedBy, History, Past};
 
 /// One banned address.
@@ -73,7 +75,7 @@ pub struct BanOrder {
     /// Why, up to 256 bytes.
     #[serde(default)]
     pub reason: String,
-    /// Also a network that holds protected addresses, which stay free.
+    /// Also an address that the guard protects, and a network that holds protected addresses, which stay free.
     #[serde(default)]
     pub force: bool,
 }
@@ -85,7 +87,7 @@ pub struct Banned {
     pub address: String,
     /// How it stands.
     pub state: BanState,
-    /// Why it was refused, and what to do; `null` when it was not.
+    /// Why it was refused, and what to do; of one that is made by force, what protects it; else `null`.
     pub cause: Option<String>,
 }
 

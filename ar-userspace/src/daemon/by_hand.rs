@@ -11,6 +11,9 @@ use crate::time::{Expiry, Moment};
 /// The name under which a ban by hand stands, where others have their executable's.
 const MANUAL: &str = "manual";
 
+/// The same of an address that the guard protects: it was asked for by force, and the guard leaves it.
+const FORCED: &str = "manual-forced";
+
 /// The shortest prefixes that may be banned, in bits.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Widest {
@@ -46,15 +49,26 @@ impl Daemon {
             state: view::BanState::Refused,
             cause: Some(cause),
         };
-        if let Some(why) = self.forbids(offender, order.force) {
+        // An address only: a network within a protected one would be left alone in the kernel all the same.
+        let protected = self.guard.reason(offender).map(|reason| reason.to_string());
+        let forced = protected.filter(|_| order.force && offender.is_host());
+        let forbidden = self
+            .forbids_ever(offender)
+            .or_else(|| match forced.is_some() {
+                true => None,
+                false => self.forbids(offender, order.force),
+            });
+        if let Some(why) = forbidden {
             self.journal.not_banned(offender, &why);
+            self.journal.order_refused(offender, None, &why);
             return refused(why);
         }
+        let key = Key {
+            offender,
+            executable: Executable::new(forced.as_ref().map_or(MANUAL, |_| FORCED)),
+        };
         let event = ledger::Event::Ban(HandBan {
-            key: Key {
-                offender,
-                executable: Executable::new(MANUAL),
-            },
+            key: key.clone(),
             until: order
                 .lasts
                 .map_or(Expiry::Never, |lasts| Expiry::At(now.after(lasts))),
@@ -68,7 +82,9 @@ impl Daemon {
         self.perform(now);
         let state = match ruling {
             Ruling::Refused { limit, .. } => {
-                return refused(format!("{limit}; `arfw unban` makes room"));
+                let cause = format!("{limit}; `arfw unban` makes room");
+                self.journal.order_refused(offender, Some(limit), &cause);
+                return refused(cause);
             }
             Ruling::Moved { .. } => view::BanState::Moved,
             _ if self.ledger.standing(offender, now).is_none() => {
@@ -77,15 +93,27 @@ impl Daemon {
             _ => view::BanState::Banned,
         };
         self.journal.banned_by_hand(offender, asker, &order.reason);
+        let mut records = self.ledger.records_of(offender);
+        let made = records.find(|record| record.key == key);
+        if let Some(ban) = made.and_then(|record| record.ban) {
+            let is_new = state == view::BanState::Banned;
+            self.journal.ban_by_hand_event(&key, &ban, is_new);
+        }
         view::Banned {
             address: offender.to_string(),
             state,
-            cause: None,
+            cause: forced.map(|reason| format!("it must stay reachable: {reason}")),
         }
     }
 
-    /// Why this must not be banned, and what to do about it.
-    pub(super) fn forbids(&self, offender: Offender, force: bool) -> Option<String> {
+    /// Whether this ban was made by force although the guard protects its address: then the guard does not end it.
+    pub(super) fn is_forced(record: &ledger::Record) -> bool {
+        let ban = record.ban.as_ref();
+        record.key.executable.name() == FORCED && ban.is_some_and(|ban| ban.by_hand.is_some())
+    }
+
+    /// Why this must not be banned, not by force either, and what to do about it.
+    fn forbids_ever(&self, offender: Offender) -> Option<String> {
         let prefix = offender.prefix();
         let widest = match prefix.addr().is_ipv4() {
             true => self.settings.widest.v4,
@@ -107,12 +135,26 @@ impl Daemon {
                 entry.line
             ));
         }
+        None
+    }
+
+    /// Why this must not be banned, and what to do about it. With `force`, a network may hold what is protected.
+    pub(super) fn forbids(&self, offender: Offender, force: bool) -> Option<String> {
+        if let Some(why) = self.forbids_ever(offender) {
+            return Some(why);
+        }
         if let Some(reason) = self.guard.reason(offender) {
-            return Some(format!("it must stay reachable: {reason}"));
+            let remedy = match offender.is_host() {
+                true => "`--force` bans it all the same",
+                false => "`--force` bans single addresses of it",
+            };
+            return Some(format!("it must stay reachable: {reason}; {remedy}"));
         }
         if force {
             return None;
         }
+        let prefix = offender.prefix();
+        let white_list = &self.settings.config.white_list;
         let mut protected = self.guard.protected().chain(white_list.networks());
         let held = protected.find(|held| held.meets(prefix))?;
         Some(format!(

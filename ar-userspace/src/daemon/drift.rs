@@ -6,6 +6,7 @@
 use std::time::Duration;
 
 use super::Daemon;
+use super::journal::Journal;
 use super::reconcile::adoption;
 use crate::clock;
 use crate::config::Enforcement;
@@ -37,10 +38,14 @@ pub(super) struct Drift {
 }
 
 impl Drift {
-    fn tell(&mut self, offender: Offender, what: &str) {
+    fn tell(&mut self, journal: &Journal, offender: Offender, what: &str) {
         self.told += 1;
         if self.told <= TOLD {
             tracing::warn!(address = %offender, "drift: {what}");
+            journal.happened(|| view::Happening::Drift {
+                address: offender.to_string(),
+                what: what.to_owned(),
+            });
         }
     }
 
@@ -103,15 +108,18 @@ impl Daemon {
             (Presence::Missing, Some(wanted)) => {
                 if self.put(offender, Some(wanted)) {
                     self.drift.since_start.restored += 1;
-                    self.drift
-                        .tell(offender, "the entry of a ban was gone; put back");
+                    self.drift.tell(
+                        &self.journal,
+                        offender,
+                        "the entry of a ban was gone; put back",
+                    );
                 }
             }
             (Presence::Over | Presence::Standing(_), Some(wanted)) => {
                 if self.put(offender, Some(wanted)) {
                     self.drift.since_start.corrected += 1;
                     self.drift
-                        .tell(offender, "a ban had another end; put right");
+                        .tell(&self.journal, offender, "a ban had another end; put right");
                 }
             }
             // Its front bit may still be there.
@@ -132,7 +140,7 @@ impl Daemon {
             if self.put(offender, None) {
                 self.drift.since_start.refused += 1;
                 let what = format!("an unknown ban was removed: {why}");
-                self.drift.tell(offender, &what);
+                self.drift.tell(&self.journal, offender, &what);
             }
             return;
         }
@@ -144,8 +152,11 @@ impl Daemon {
         self.counts.bans = bans;
         if let Ruling::Done { changed: 1.. } = ruling {
             self.drift.since_start.adopted += 1;
-            self.drift
-                .tell(offender, "an unknown ban was adopted; `arfw unban` ends it");
+            self.drift.tell(
+                &self.journal,
+                offender,
+                "an unknown ban was adopted; `arfw unban` ends it",
+            );
         }
     }
 
@@ -161,6 +172,8 @@ impl Daemon {
         for failure in &failures {
             self.counts.failed += 1;
             tracing::error!("drift cannot be put right: {}", failure.cause);
+            self.journal
+                .failure_of(None, "putting drift right", &failure.cause);
         }
         failures.is_empty()
     }

@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use super::Daemon;
 use crate::alert::Alert;
 use crate::clock;
-use crate::ledger::{self, End, Ruling, Whom};
+use crate::ledger::{self, End, Key, Ruling, Whom};
 use crate::offender::{Offender, Prefix};
 use crate::policy::{Decision, Guard, Reason, Refusal};
 use crate::surroundings::Found;
@@ -106,10 +106,20 @@ impl Daemon {
         let older = std::mem::replace(&mut self.guard, guard);
         self.allow_protected();
         for offender in self.caught_beyond(&older, now) {
-            let unban = ledger::Event::Unban(Whom::Offender(offender), End::Protected);
-            if let Some(reason) = self.guard.reason(offender)
-                && let Ruling::Done { changed: 1.. } = self.ledger.apply(unban, now)
-            {
+            // What was banned by force although it is protected was meant so.
+            let records = self.ledger.records_of(offender);
+            let keys: Vec<Key> = records
+                .filter(|record| !Self::is_forced(record))
+                .map(|record| record.key)
+                .collect();
+            let mut released = 0;
+            for key in keys {
+                let unban = ledger::Event::Unban(Whom::Key(key), End::Protected);
+                if let Ruling::Done { changed } = self.ledger.apply(unban, now) {
+                    released += changed;
+                }
+            }
+            if let Some(reason) = self.guard.reason(offender).filter(|_| released > 0) {
                 self.journal.released(offender, &reason);
             }
         }

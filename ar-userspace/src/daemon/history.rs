@@ -90,7 +90,7 @@ fn past_ban(
     }
 }
 
-fn named(end: End) -> view::End {
+pub(super) fn named(end: End) -> view::End {
     match end {
         End::Time => view::End::Time,
         End::Hand { .. } => view::End::Hand,

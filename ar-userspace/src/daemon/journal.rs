@@ -3,12 +3,14 @@
 //! Text of an alert is escaped by whoever made it displayable; nothing here prints it raw.
 
 mod clocks;
+mod events;
 mod orders;
 
 use std::time::Duration;
 
 use crate::alert::{Alert, Malformed};
 use crate::config::Config;
+use crate::control::Publisher;
 use crate::enforcer::Enforcer;
 use crate::ledger::{Action, Effect, Key, Ruling, Rung};
 use crate::offender::Offender;
@@ -32,6 +34,7 @@ pub(super) struct Journal {
     config_name: String,
     /// Line of each response, by its index.
     lines: Vec<(usize, usize)>,
+    events: Publisher,
     waiting: Vec<Note>,
     malformed_told: Option<Moment>,
     malformed_untold: u64,
@@ -81,6 +84,7 @@ impl Journal {
         Self {
             config_name: name.to_string_lossy().into_owned(),
             lines: lines(&settings.config),
+            events: Publisher::default(),
             waiting: Vec::new(),
             malformed_told: None,
             malformed_untold: 0,
@@ -145,6 +149,7 @@ impl Journal {
     /// A ban of the store that the enforcer does not take. It stays in the ledger, and a repeat tries again.
     pub(super) fn not_restored(&self, cause: &str) {
         tracing::error!("a ban of the store is not enforced: {cause}");
+        self.failure_of(None, "restoring a ban of the store", cause);
     }
 
     /// Bans that stay when the daemon goes.
@@ -171,6 +176,7 @@ impl Journal {
     }
 
     pub(super) fn refused(&self, alert: &Alert<'_>, refusal: &Refusal) {
+        self.refused_event(alert, refusal);
         let rule = alert.rule_id.unwrap_or(0);
         match refusal {
             // As expected: the configuration says so.
@@ -242,6 +248,7 @@ impl Journal {
             "{} failed: {cause}",
             action.map_or("a run", what)
         );
+        self.failure(Some(key), action, cause);
     }
 
     /// A ban stays behind because its executable did not end in time.
@@ -250,6 +257,11 @@ impl Journal {
             address = %key.offender,
             by = ?key.executable.name(),
             "not reversed before the end: the executable did not finish, reverse it by hand"
+        );
+        self.failure_of(
+            Some(key),
+            "unban",
+            "the executable did not finish before the end",
         );
     }
 
@@ -283,6 +295,7 @@ impl Journal {
             "{} failed: {cause}",
             what(effect.action)
         );
+        self.failure(Some(&effect.key), Some(effect.action), cause);
         for note in self
             .waiting
             .iter_mut()
@@ -319,6 +332,7 @@ impl Journal {
 
     /// Tells what was ruled on an offence, which has been done.
     pub(super) fn tell(&self, told: &Told, ruling: Ruling, now: Moment) {
+        self.ruled_event(told, ruling);
         let address = told.key.offender;
         let rule = told.rule_id;
         let by = told.key.executable.name();

@@ -21,6 +21,10 @@ impl Daemon {
             Request::Status(reply) => reply_with(reply, self.status()),
             Request::Bans(reply) => reply_with(reply, self.bans()),
             Request::History(asked, reply) => self.tell_history(asked, reply),
+            Request::Events(reply) => {
+                self.places = self.places_now();
+                reply_with(reply, Ok(self.journal.subscribe()));
+            }
             Request::Reload(asker, reply) => {
                 self.journal.asked("reload", asker);
                 self.begin_reload(Some(reply));

@@ -1,10 +1,12 @@
 //! Effects: performed first, then counted, told and stored.
 
+use std::collections::BTreeSet;
+
 use super::Daemon;
 use crate::clock;
 use crate::config::Enforcement;
 use crate::enforcer::{Failure, Hold};
-use crate::ledger::{self, Action, Ban, Effect};
+use crate::ledger::{self, Action, Ban, Effect, Key};
 use crate::store::Progress;
 use crate::time::Moment;
 
@@ -35,6 +37,7 @@ impl Daemon {
             let failures = self.enforcer.hold(&wanted, clock::kernel_clock());
             let mut causes = causes(wanted.len(), failures).into_iter();
             let mut begun = Vec::new();
+            let mut not_ended = BTreeSet::new();
             for effect in effects {
                 let cause = hold(&effect).and_then(|_| causes.next().flatten());
                 self.responses.performed(&effect, cause.is_none());
@@ -42,6 +45,9 @@ impl Daemon {
                     Some(cause) => {
                         self.counts.failed += 1;
                         self.journal.failed(&effect, &cause);
+                        if effect.action == Action::Unban {
+                            not_ended.insert(effect.key.clone());
+                        }
                         if let Some(not_ended) = &mut self.not_ended
                             && effect.action == Action::Unban
                         {
@@ -58,10 +64,23 @@ impl Daemon {
                     }
                 }
             }
+            self.tell_ended(&not_ended);
             if let Some(sockets) = self.sockets.as_ref().filter(|_| !begun.is_empty()) {
                 sockets.destroy(begun);
             }
         }
+    }
+
+    /// Tells which bans ended by what was just performed, but for those that the kernel did not let go.
+    fn tell_ended(&mut self, not_ended: &BTreeSet<Key>) {
+        let mut history = self.ledger.drain_history();
+        for past in history.entries_mut() {
+            past.line = self.line_of(&past.ban);
+            if !not_ended.contains(&past.key) {
+                self.journal.ended(past);
+            }
+        }
+        self.ended.append(history);
     }
 
     /// Tells what was done, and hands what the ledger learned to the store, with the position up to which
@@ -72,15 +91,14 @@ impl Daemon {
         self.journal.flush(clocks.moment);
         self.look_at_sleep();
         let anew = self.look_at_wall_clock(clocks);
+        // What ends without an effect is told here.
+        self.tell_ended(&BTreeSet::new());
+        let history = std::mem::take(&mut self.ended);
         let progress = self.read_to.take().map(|position| Progress {
             file: &self.settings.alerts,
             position,
             handled: self.handled.take_new(),
         });
-        let mut history = self.ledger.drain_history();
-        for past in history.entries_mut() {
-            past.line = self.line_of(&past.ban);
-        }
         let changes = self.ledger.drain_changes().chain(anew);
         let clocks = self.steps.boot.clocks(clocks.moment);
         self.store.save(changes, history, progress, clocks);

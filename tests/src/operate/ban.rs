@@ -78,20 +78,33 @@ fn what_must_not_be_banned_is_refused_with_why_and_how() -> Result<()> {
              2001::/19: not banned: it is wider than /20; ban parts of it, or raise the bound of `arfw run`\n\
              127.0.0.0/9: not banned: it has loopback addresses, which are nobody's\n\
              198.51.100.128/25: not banned: the white list has `198.51.100.0/24` in line 1; take it out and `arfw reload`\n\
-             203.0.113.9: not banned: it must stay reachable: by `--protect 203.0.113.9/32`\n\
+             203.0.113.9: not banned: it must stay reachable: by `--protect 203.0.113.9/32`; `--force` bans it all the same\n\
              203.0.113.0/24: not banned: it holds 203.0.113.9, which must stay reachable: by `--protect 203.0.113.9/32`; `--force` bans the rest of it\n",
             "",
         ),
     )?;
     ensure!(scene.banned()?.is_empty());
     scene.check(
-        &ban(&["203.0.113.0/24", "203.0.113.9"], &["--force"]),
+        &ban(&["203.0.113.0/24", "203.0.113.9", "198.51.100.7"], &["--force"]),
         (
             1,
             "203.0.113.0/24: banned\n\
-             203.0.113.9: not banned: it must stay reachable: by `--protect 203.0.113.9/32`\n",
+             203.0.113.9: banned, although it must stay reachable: by `--protect 203.0.113.9/32`\n\
+             198.51.100.7: not banned: the white list has `198.51.100.0/24` in line 1; take it out and `arfw reload`\n",
             "",
         ),
+    )?;
+    // The guard looks at everyone when the daemon starts, and leaves it.
+    scene.daemon.crash()?;
+    scene.daemon = scene.home.start_dry(&["--protect", "203.0.113.9"])?;
+    ensure!(
+        scene.banned()? == ["203.0.113.0/24", "203.0.113.9"],
+        "{:?}",
+        scene.banned()?
+    );
+    scene.check(
+        &["unban", "203.0.113.9"],
+        (0, "203.0.113.9: manual-forced ended\n", ""),
     )?;
     for wrong in [
         &["ban", "203.0.113.1"][..],

@@ -2,7 +2,7 @@
 
 use super::Journal;
 use crate::config::Change;
-use crate::control::{Asker, view};
+use crate::control::{Asker, view, view::Happening};
 use crate::daemon::Settings;
 use crate::diagnostic::{Located, Severity, quote};
 use crate::offender::Offender;
@@ -33,6 +33,7 @@ impl Journal {
     /// Bans of prefixes may touch what is protected.
     pub(in crate::daemon) fn not_allowed(&self, error: &anyhow::Error) {
         tracing::error!("bans of prefixes may touch protected addresses: {error:#}");
+        self.failure_of(None, "sparing protected addresses", &format!("{error:#}"));
     }
 
     /// What is said about a configuration, a line each.
@@ -48,6 +49,11 @@ impl Journal {
 
     pub(in crate::daemon) fn not_reloaded(&self, why: &str) {
         tracing::error!("the configuration is not reloaded: {why}");
+        self.happened(|| Happening::Reload {
+            applied: false,
+            changes: 0,
+            cause: Some(why.to_owned()),
+        });
     }
 
     /// Another configuration is in force.
@@ -69,6 +75,11 @@ impl Journal {
             changes = changes.len(),
             "reloaded"
         );
+        self.happened(|| Happening::Reload {
+            applied: true,
+            changes: changes.len(),
+            cause: None,
+        });
         if !settings.config.enabled {
             tracing::warn!(
                 "active response is switched off by `disabled`: nobody will be banned, and bans that run \

@@ -1,0 +1,126 @@
+//! `arfw events`: what happens, as it comes.
+
+use std::io::{self, Write as _};
+use std::time::Duration;
+
+use super::run::on_runtime;
+use super::{Directories, Exit, output};
+use crate::control::{self, view, view::Happening};
+
+pub(super) fn run(directories: &Directories, json: bool) -> anyhow::Result<Exit> {
+    let mut out = io::stdout().lock();
+    let mut is_stopped = false;
+    let listened = on_runtime(control::listen(&directories.socket(), |event| {
+        is_stopped = event.what == Happening::Stop {};
+        let line = match json {
+            true => serde_json::to_string(&event)?,
+            false => render(&event),
+        };
+        writeln!(out, "{line}")?;
+        Ok(out.flush()?)
+    }));
+    drop(out);
+    output::streamed(listened.map(|()| false), true).map(|is_unread| {
+        if is_unread || is_stopped {
+            if is_stopped {
+                output::error_text("the daemon has stopped\n");
+            }
+            return Exit::Done;
+        }
+        output::error_text("the daemon ended without saying so; its log may say why\n");
+        Exit::Failed
+    })
+}
+
+/// One line. What others wrote is escaped.
+fn render(event: &view::Event) -> String {
+    let told = match &event.what {
+        Happening::Begin { version, pid } => format!("begin: arfw {version}, process {pid}"),
+        Happening::Missed { events } => format!("missed: {events} events were not taken in time"),
+        Happening::Ban(ban) => banned("ban", ban),
+        Happening::Moved(ban) => banned("moved", ban),
+        Happening::Unban {
+            address,
+            executable,
+            end,
+            ended_by,
+            state,
+        } => {
+            let how = match end {
+                view::End::Time => "its time had come",
+                view::End::Hand => "by hand",
+                view::End::WhiteList => "the white list has it",
+                view::End::Protected => "it must stay reachable",
+                view::End::Stop => "the daemon stops",
+                view::End::Moved | view::End::Failed => "it was not made",
+            };
+            let by = ended_by.map_or(String::new(), |by| format!(" of user {}", by.uid));
+            let state = match state {
+                view::ReleaseState::Reversing => ", its executable is being run",
+                _ => "",
+            };
+            let executable = executable.escape_debug();
+            format!("unban {address} by {executable}: {how}{by}{state}")
+        }
+        Happening::Refusal {
+            address,
+            cause,
+            rule_id,
+            ..
+        } => {
+            let address = address.as_deref().unwrap_or("-");
+            format!("refusal {address} rule {rule_id}: {cause}")
+        }
+        Happening::Failure {
+            address,
+            executable,
+            what,
+            cause,
+        } => {
+            let address = address.as_deref().unwrap_or("-");
+            let executable = executable.as_deref().unwrap_or("-").escape_debug();
+            let cause = cause.escape_debug();
+            format!("failure {address} by {executable}: {what}: {cause}")
+        }
+        Happening::Drift { address, what } => format!("drift {address}: {what}"),
+        Happening::Reload {
+            applied: true,
+            changes,
+            ..
+        } => format!("reload: in force, {changes} changes"),
+        Happening::Reload { cause, .. } => {
+            let cause = cause.as_deref().unwrap_or("-").escape_debug();
+            format!("reload: not in force: {cause}")
+        }
+        Happening::Interface {
+            interface,
+            mode,
+            why,
+        } => {
+            let interface = interface.escape_debug();
+            format!("interface {interface}: {mode} {why}")
+        }
+        Happening::Stop {} => "stop".to_owned(),
+    };
+    format!("{} #{} {}", event.time, event.sequence, told.trim_end())
+}
+
+fn banned(what: &str, ban: &view::BanEvent) -> String {
+    let left = ban.seconds_left.map_or("ever".to_owned(), |seconds| {
+        output::duration(Duration::try_from_secs_f64(seconds.round()).unwrap_or(Duration::MAX))
+    });
+    let why = match &ban.by_hand {
+        Some(hand) => format!("of user {}: {}", hand.uid, hand.reason.escape_debug()),
+        None => format!(
+            "rule {} offence {} alert {}",
+            ban.rule_id,
+            ban.offence.unwrap_or(0),
+            ban.alert_id.as_deref().unwrap_or("-").escape_debug()
+        ),
+    };
+    format!(
+        "{what} {} for {left} by {} {why}",
+        ban.address,
+        ban.executable.escape_debug()
+    )
+}
