@@ -12,6 +12,7 @@ mod history;
 pub mod instance;
 mod journal;
 mod links;
+pub mod metrics;
 mod orders;
 mod perform;
 mod programs;
@@ -53,6 +54,7 @@ use drift::Drift;
 use handled::Handled;
 use instance::Instance;
 use journal::Journal;
+use metrics::Metrics;
 use programs::Fired;
 use reload::Reading;
 use responses::Responses;
@@ -356,6 +358,7 @@ struct Daemon {
     alarm: Alarm,
     counts: Counts,
     drift: Drift,
+    metrics: Metrics,
     handled: Handled,
     journal: Journal,
     /// How far it is behind the alert file.
@@ -423,6 +426,7 @@ impl Daemon {
             alarm: Alarm::new().context("cannot make a timer")?,
             counts: Counts::default(),
             drift: Drift::default(),
+            metrics: Metrics::default(),
             handled: Handled::default(),
             journal: Journal::new(&settings),
             load: Arc::default(),
@@ -457,12 +461,14 @@ impl Daemon {
             backlog: batch.backlog,
             may_repeat: batch.may_repeat,
         };
+        self.metrics.take_up(Some(arrival.now()));
         self.counts.too_long += batch.cut.skipped_long;
         for line in batch.cut.lines() {
             self.counts.lines += 1;
             self.read_line(line, &arrival);
         }
         self.perform(arrival.now());
+        self.metrics.take_up(None);
         self.read_to = Some(batch.position.clone());
         self.load.done(batch.cut.bytes());
     }
@@ -473,6 +479,7 @@ impl Daemon {
             Ok(alert) => self.judge(&alert, line, arrival),
             Err(malformed) => {
                 self.counts.malformed += 1;
+                self.metrics.malformed(malformed.word());
                 self.journal.malformed(&malformed, arrival.now());
             }
         }
@@ -484,6 +491,7 @@ impl Daemon {
             Decision::Refused { refusal, .. } => {
                 self.counts.matched += 1;
                 self.counts.refused += 1;
+                self.metrics.refused(refusal.word());
                 self.journal.refused(alert, &refusal);
             }
             Decision::Fired(offences) => {
@@ -508,6 +516,7 @@ impl Daemon {
 
     fn offend(&mut self, raised: Raised, alert: &Alert<'_>, line: &[u8], now: Moment) {
         let offence = &raised.offence;
+        self.metrics.matched(offence.response);
         if offence.target != Target::Server {
             self.counts.elsewhere += 1;
             self.journal.elsewhere(offence);

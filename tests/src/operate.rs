@@ -3,6 +3,7 @@
 mod ban;
 mod hanging;
 mod history;
+mod metrics;
 mod orders;
 mod reload;
 mod socket;

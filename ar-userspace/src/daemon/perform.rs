@@ -58,6 +58,7 @@ impl Daemon {
                     }
                 }
             }
+            self.metrics.confirmed(begun.len());
             if let Some(sockets) = self.sockets.as_ref().filter(|_| !begun.is_empty()) {
                 sockets.destroy(begun);
             }
