@@ -26,6 +26,8 @@ pub use server::serve;
 pub enum Request {
     /// `GET /v1/status`
     Status(oneshot::Sender<view::Status>),
+    /// `GET /metrics`
+    Metrics(oneshot::Sender<String>),
     /// `GET /v1/bans`
     Bans(oneshot::Sender<Vec<view::Ban>>),
     /// `GET /v1/history`: an error when the store cannot be read.
@@ -140,6 +142,9 @@ pub const MAX_BODY: usize = 64 * 1024;
 
 /// Path of [`view::Status`].
 pub const STATUS: &str = "/v1/status";
+
+/// Path of the text for Prometheus.
+pub const METRICS: &str = "/metrics";
 
 /// Path of the list of [`view::Ban`].
 pub const BANS: &str = "/v1/bans";

@@ -12,6 +12,7 @@ mod history;
 pub mod instance;
 mod journal;
 mod links;
+pub mod metrics;
 mod orders;
 mod perform;
 mod programs;
@@ -54,6 +55,7 @@ use drift::Drift;
 use handled::Handled;
 use instance::Instance;
 use journal::Journal;
+use metrics::Metrics;
 use programs::Fired;
 use reload::Reading;
 use responses::Responses;
@@ -366,6 +368,7 @@ struct Daemon {
     places: links::Places,
     /// Bans that ended, until the store is told.
     ended: ledger::History,
+    metrics: Metrics,
     handled: Handled,
     journal: Journal,
     /// How far it is behind the alert file.
@@ -436,6 +439,7 @@ impl Daemon {
             drift: Drift::default(),
             places: links::Places::default(),
             ended: ledger::History::default(),
+            metrics: Metrics::default(),
             handled: Handled::default(),
             journal: Journal::new(&settings),
             load: Arc::default(),
@@ -470,12 +474,14 @@ impl Daemon {
             backlog: batch.backlog,
             may_repeat: batch.may_repeat,
         };
+        self.metrics.take_up(Some(arrival.now()));
         self.counts.too_long += batch.cut.skipped_long;
         for line in batch.cut.lines() {
             self.counts.lines += 1;
             self.read_line(line, &arrival);
         }
         self.perform(arrival.now());
+        self.metrics.take_up(None);
         self.read_to = Some(batch.position.clone());
         self.load.done(batch.cut.bytes());
     }
@@ -486,6 +492,7 @@ impl Daemon {
             Ok(alert) => self.judge(&alert, line, arrival),
             Err(malformed) => {
                 self.counts.malformed += 1;
+                self.metrics.malformed(malformed.word());
                 self.journal.malformed(&malformed, arrival.now());
             }
         }
@@ -497,6 +504,7 @@ impl Daemon {
             Decision::Refused { refusal, .. } => {
                 self.counts.matched += 1;
                 self.counts.refused += 1;
+                self.metrics.refused(refusal.word());
                 self.journal.refused(alert, &refusal);
             }
             Decision::Fired(offences) => {
@@ -521,6 +529,7 @@ impl Daemon {
 
     fn offend(&mut self, raised: Raised, alert: &Alert<'_>, line: &[u8], now: Moment) {
         let offence = &raised.offence;
+        self.metrics.matched(offence.response);
         if offence.target != Target::Server {
             self.counts.elsewhere += 1;
             self.journal.elsewhere(offence);

@@ -4,6 +4,7 @@ mod ban;
 mod events;
 mod hanging;
 mod history;
+mod metrics;
 mod orders;
 mod reload;
 mod socket;

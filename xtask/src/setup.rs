@@ -78,9 +78,17 @@ pub(crate) fn tools() -> Result<()> {
 
 /// What some tests need and no user's machine is given unasked, such as a server: installed in CI, where the
 /// machine is made for the tests. Elsewhere those tests say that they were skipped.
-pub(crate) fn for_ci() -> Result<()> {
+pub(crate) fn for_ci(ws: &Workspace) -> Result<()> {
     const SSHD: &str = "/usr/sbin/sshd";
-    if env::var_os("CI").is_none() || Path::new(SSHD).exists() {
+    if env::var_os("CI").is_none() {
+        return Ok(());
+    }
+    let tools = ws.target.join("tools");
+    if shell::find("promtool").is_none() && !tools.join("promtool").exists() {
+        say(format_args!("missing: promtool"));
+        packages::unpack("prometheus", "usr/bin/promtool", &tools)?;
+    }
+    if Path::new(SSHD).exists() {
         return Ok(());
     }
     say(format_args!("missing: {SSHD}"));

@@ -38,7 +38,7 @@ const UNIT: [&str; 8] = [
 const STEPS: [Step; 10] = [
     ("setup", |ws, _| {
         setup::command(ws)?;
-        setup::for_ci().map(passed)
+        setup::for_ci(ws).map(passed)
     }),
     ("format", |ws, _| cargo(ws, &["fmt", "--all", "--check"])),
     ("tidy", |ws, _| tidy::command(ws).map(passed)),

@@ -14,6 +14,7 @@ use anyhow::Context as _;
 use axum::extract::rejection::{JsonRejection, QueryRejection};
 use axum::extract::{DefaultBodyLimit, Extension, Query, State};
 use axum::http::StatusCode;
+use axum::http::header::CONTENT_TYPE;
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
 use axum::{Json, Router};
@@ -30,7 +31,8 @@ use super::events::{self, Lease};
 use super::problem::Problem;
 use super::{
     Asker, BAN, BANS, EVENTS, FORGIVE, HISTORY, HISTORY_MOST, HISTORY_TOLD, HistoryOf, MAX_BODY,
-    MAX_REASON, NotReloaded, Order, RELOAD, Request, STATUS, STOP, UNBAN, address, network, view,
+    MAX_REASON, METRICS, NotReloaded, Order, RELOAD, Request, STATUS, STOP, UNBAN, address,
+    network, view,
 };
 use crate::ledger::Whom;
 use crate::offender::Offender;
@@ -79,6 +81,7 @@ fn router(requests: mpsc::Sender<Request>) -> Router {
             STATUS,
             get(|State(requests)| ask(requests, Request::Status)),
         )
+        .route(METRICS, get(metrics))
         .route(BANS, get(|State(requests)| ask(requests, Request::Bans)))
         .route(HISTORY, get(history))
         .route(EVENTS, get(events::stream))
@@ -138,6 +141,12 @@ async fn take(
         pid: peer.pid(),
     };
     Some((stream, asker, place))
+}
+
+async fn metrics(State(requests): State<mpsc::Sender<Request>>) -> Result<Response, Problem> {
+    let text = answer(requests, Request::Metrics).await?;
+    let kind = [(CONTENT_TYPE, "text/plain; version=0.0.4; charset=utf-8")];
+    Ok((kind, text).into_response())
 }
 
 /// A body that is read, or why not.

@@ -19,6 +19,7 @@ impl Daemon {
     pub(super) fn answer(&mut self, request: Request) {
         match request {
             Request::Status(reply) => reply_with(reply, self.status()),
+            Request::Metrics(reply) => reply_with(reply, self.metrics()),
             Request::Bans(reply) => reply_with(reply, self.bans()),
             Request::History(asked, reply) => self.tell_history(asked, reply),
             Request::Events(reply) => {

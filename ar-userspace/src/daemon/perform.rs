@@ -65,6 +65,7 @@ impl Daemon {
                 }
             }
             self.tell_ended(&not_ended);
+            self.metrics.confirmed(begun.len());
             if let Some(sockets) = self.sockets.as_ref().filter(|_| !begun.is_empty()) {
                 sockets.destroy(begun);
             }

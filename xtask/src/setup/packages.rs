@@ -1,5 +1,6 @@
 //! Packages of the distribution, by apt-get: named when they are missing, installed when this is root.
 
+use std::path::Path;
 use std::process::Command;
 use std::sync::Once;
 
@@ -22,6 +23,35 @@ pub(crate) fn install(names: &[&str]) -> Result<()> {
     }
     refresh();
     apt_get(&[&["install", "--yes", "--no-install-recommends"], names].concat())
+}
+
+/// Takes one file out of a package, which is not installed: no service of it is started.
+///
+/// # Errors
+///
+/// When the package cannot be fetched or has no such file.
+pub(crate) fn unpack(package: &str, file: &str, into: &Path) -> Result<()> {
+    refresh();
+    let fetched = into.join("fetched");
+    std::fs::create_dir_all(&fetched)?;
+    let mut download = Command::new("apt-get");
+    shell::run(
+        download
+            .args(["-qq", "download", package])
+            .current_dir(&fetched),
+    )?;
+    for entry in fetched.read_dir()? {
+        let mut extract = Command::new("dpkg-deb");
+        extract
+            .arg("--extract")
+            .arg(entry?.path())
+            .arg(into.join("unpacked"));
+        shell::run(&mut extract)?;
+    }
+    let (unpacked, name) = (into.join("unpacked"), Path::new(file).file_name());
+    std::fs::rename(unpacked.join(file), into.join(name.unwrap_or_default()))?;
+    std::fs::remove_dir_all(fetched)?;
+    Ok(std::fs::remove_dir_all(unpacked)?)
 }
 
 /// Version that the distribution would install, when it has the package.

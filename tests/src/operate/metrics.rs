@@ -1,0 +1,148 @@
+//! `GET /metrics`: values after known events, names in the documents and in packaging, and what promtool says of them.
+
+use std::collections::BTreeSet;
+use std::fs;
+use std::io::{Read as _, Write as _};
+use std::os::unix::net::UnixStream;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+
+use anyhow::{Context as _, Result, ensure};
+use arfw::daemon::metrics::ALL;
+use rustix::process::Signal;
+
+use super::{CONF, Scene, V4, V6};
+
+const ROOT: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/..");
+
+fn scrape(scene: &Scene) -> Result<String> {
+    let mut socket = UnixStream::connect(scene.home.run_dir().join("arfw.sock"))?;
+    socket.write_all(b"GET /metrics HTTP/1.1\r\nHost: arfw\r\nConnection: close\r\n\r\n")?;
+    let mut answer = String::new();
+    socket.read_to_string(&mut answer)?;
+    let (head, body) = answer.split_once("\r\n\r\n").context("an answer")?;
+    ensure!(
+        head.starts_with("HTTP/1.1 200 ") && head.contains("version=0.0.4"),
+        "{head}"
+    );
+    Ok(body.to_owned())
+}
+
+#[test]
+fn known_events_are_counted_exactly() -> Result<()> {
+    let mut scene = Scene::new(CONF, &[])?;
+    scene.home.append("no JSON\n\n{\"a\":\n[]\n")?;
+    scene.alert(5712, "127.0.0.1", "no ban")?;
+    scene.alert(5712, V4, " ban ")?;
+    scene.alert(5763, V6, " ban ")?;
+    let text = scrape(&scene)?;
+    for line in [
+        "arfw_lines_read_total 7",
+        "arfw_parse_failures_total{reason=\"blank\"} 1",
+        "arfw_parse_failures_total{reason=\"expected_value\"} 1",
+        "arfw_parse_failures_total{reason=\"truncated\"} 1",
+        "arfw_parse_failures_total{reason=\"not_an_object\"} 1",
+        "arfw_alerts_matched_total 3",
+        "arfw_refusals_total{reason=\"special\"} 1",
+        "arfw_bans_total 2",
+        "arfw_bans_active{enforcer=\"dry-run\",family=\"ipv4\"} 1",
+        "arfw_bans_active{enforcer=\"dry-run\",family=\"ipv6\"} 1",
+        "arfw_section_matches_total{section=\"ossec.conf:7\",by=\"kernel\"} 1",
+        "arfw_section_matches_total{section=\"ossec.conf:14\",by=\"kernel\"} 1",
+        "arfw_ban_latency_seconds_count 2",
+        "arfw_alert_lag_bytes 0",
+        "arfw_store_writable 1",
+    ] {
+        ensure!(
+            text.lines().any(|found| found == line),
+            "no `{line}`:\n{text}"
+        );
+    }
+    // Never by address.
+    ensure!(!text.contains(V4) && !text.contains(V6), "{text}");
+    scene.daemon.stop(Signal::TERM)?;
+    Ok(())
+}
+
+/// Words that begin as our metrics do.
+fn names(text: &str) -> BTreeSet<String> {
+    let words = text.split(|c: char| !c.is_ascii_lowercase() && !c.is_ascii_digit() && c != '_');
+    let ours = words.filter(|word| word.starts_with("arfw_"));
+    ours.map(|word| {
+        let ends = ["_bucket", "_sum", "_count"];
+        let end = ends.into_iter().find_map(|end| word.strip_suffix(end));
+        end.unwrap_or(word).to_owned()
+    })
+    .collect()
+}
+
+#[test]
+fn names_in_documents_and_rules_are_those_of_the_daemon() -> Result<()> {
+    let known: BTreeSet<String> = ALL.iter().map(|it| it.0.to_owned()).collect();
+    let documented = fs::read_to_string(Path::new(ROOT).join("docs/metrics.md"))?;
+    for (name, kind, help) in ALL.iter() {
+        let row = format!("| `{name}` | {kind} | {help} |");
+        ensure!(
+            documented.lines().any(|line| line == row),
+            "docs/metrics.md has no `{row}`"
+        );
+    }
+    let rules = fs::read_to_string(Path::new(ROOT).join("packaging/prometheus/arfw.rules.yml"))?;
+    for (what, text) in [("docs/metrics.md", documented), ("rules", rules)] {
+        let strangers: Vec<_> = names(&text).difference(&known).cloned().collect();
+        ensure!(strangers.is_empty(), "{what}: {strangers:?}");
+    }
+    let mut scene = Scene::new(CONF, &[])?;
+    let scraped = names(&scrape(&scene)?);
+    let strangers: Vec<_> = scraped.difference(&known).collect();
+    ensure!(strangers.is_empty(), "{strangers:?}");
+    scene.daemon.stop(Signal::TERM)?;
+    Ok(())
+}
+
+/// In PATH, or where it was unpacked for tests.
+fn promtool() -> Option<PathBuf> {
+    let mut dirs: Vec<PathBuf> = std::env::split_paths(&std::env::var_os("PATH")?).collect();
+    dirs.push(Path::new(ROOT).join("target/tools"));
+    dirs.into_iter()
+        .map(|dir| dir.join("promtool"))
+        .find(|path| path.exists())
+}
+
+#[test]
+fn promtool_finds_no_fault() -> Result<()> {
+    let Some(promtool) = promtool() else {
+        let remedy = "there is no promtool: install what Debian calls prometheus";
+        assert!(std::env::var_os("CI").is_none(), "{remedy}");
+        // Not by `eprintln`, which the test's harness keeps to itself when a test passes.
+        let _ = writeln!(std::io::stderr(), "SKIPPED, and shown nothing: {remedy}");
+        return Ok(());
+    };
+    let mut scene = Scene::new(CONF, &[])?;
+    scene.alert(5712, V4, " ban ")?;
+    let text = scrape(&scene)?;
+    let mut child = Command::new(&promtool)
+        .args(["check", "metrics"])
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()?;
+    child
+        .stdin
+        .take()
+        .context("its input")?
+        .write_all(text.as_bytes())?;
+    let output = child.wait_with_output()?;
+    ensure!(
+        output.status.success() && output.stderr.is_empty(),
+        "{output:?}"
+    );
+    let rules = Path::new(ROOT).join("packaging/prometheus/arfw.rules.yml");
+    let output = Command::new(&promtool)
+        .args(["check", "rules"])
+        .arg(rules)
+        .output()?;
+    ensure!(output.status.success(), "{output:?}");
+    scene.daemon.stop(Signal::TERM)?;
+    Ok(())
+}
