@@ -13,7 +13,7 @@ mod reading;
 mod resolved;
 mod response;
 mod stock_groups;
-mod suggest;
+pub(crate) mod suggest;
 mod value;
 mod white_list;
 

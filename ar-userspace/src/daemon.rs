@@ -81,6 +81,8 @@ pub struct Settings {
     pub config_path: PathBuf,
     /// What it means.
     pub config: Config,
+    /// The daemon's own settings file that is in force, if there is one; for `arfw status`.
+    pub settings_path: Option<PathBuf>,
     /// The file to follow.
     pub alerts: PathBuf,
     /// Directory of the lock and the control socket.

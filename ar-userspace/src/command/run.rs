@@ -32,6 +32,7 @@ pub(super) fn run(arguments: &RunArguments) -> anyhow::Result<Exit> {
     };
     let settings = Settings {
         config_path: arguments.config.clone(),
+        settings_path: arguments.directories.settings.clone(),
         config,
         alerts: arguments.alerts.clone(),
         state_dir: arguments.directories.state_dir.clone(),

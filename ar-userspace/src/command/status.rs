@@ -40,6 +40,8 @@ fn render(status: &view::Status) -> String {
             false => format!("{}, ACTIVE RESPONSE IS SWITCHED OFF THERE", status.config),
         },
     );
+    let none = || "none; every setting has its default or is a flag".to_owned();
+    line("settings", status.settings.clone().unwrap_or_else(none));
     line(
         "alerts",
         match status.source.missing {
@@ -185,6 +187,7 @@ mod tests {
             pid: 4711,
             uptime_seconds: 3_725.4,
             config: "/var/ossec/etc/ossec.conf".to_owned(),
+            settings: Some("/etc/arfw/arfw.toml".to_owned()),
             enabled: true,
             responses: 3,
             alerts: "/var/ossec/logs/alerts/alerts.json".to_owned(),
@@ -237,6 +240,7 @@ mod tests {
             "\
 arfw        0.1.0, process 4711, up 1h 2m 5s
 config      /var/ossec/etc/ossec.conf, 3 responses
+settings    /etc/arfw/arfw.toml
 alerts      /var/ossec/logs/alerts/alerts.json
             5,300,000 bytes behind; reading waited 12 times for a full queue; 3 counters forgotten for want of room
             1,234 lines, 0 malformed, 0 too long, 7 matched, 0 refused, 0 repeated, 0 late, 0 for other hosts

@@ -258,6 +258,8 @@ pub struct Status {
     pub uptime_seconds: f64,
     /// The configuration in force.
     pub config: String,
+    /// The daemon's own settings file in force; `null` without one.
+    pub settings: Option<String>,
     /// False when the configuration switches active response off (AR-CFG-6).
     pub enabled: bool,
     /// Usable responses of the configuration.

@@ -103,6 +103,7 @@ impl Daemon {
             pid: std::process::id(),
             uptime_seconds: clock::now().since(self.started).as_secs_f64(),
             config: self.settings.config_path.display().to_string(),
+            settings: (self.settings.settings_path.as_ref()).map(|path| path.display().to_string()),
             enabled: self.settings.config.enabled,
             responses: self.settings.config.responses.len(),
             alerts: self.settings.alerts.display().to_string(),
