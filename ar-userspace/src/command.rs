@@ -213,6 +213,22 @@ struct RunArguments {
     /// Look this long after the last time whether the kernel still holds the bans as it should; 0s for never
     #[arg(long, value_name = "TIME", default_value = "1m", value_parser = humantime::parse_duration)]
     inspect_every: Duration,
+    /// Shadow mode: decide and count as always, but drop nothing and run no executable
+    #[arg(
+        long,
+        action = ArgAction::Set,
+        num_args = 0..=1,
+        require_equals = true,
+        default_value_t = false,
+        default_missing_value = "true"
+    )]
+    shadow: bool,
+    /// Shadow mode for the sections with these commands only
+    #[arg(long, value_name = "NAME,...", value_delimiter = ',')]
+    shadow_commands: Vec<String>,
+    /// Shadow mode for what alerts of these rules lead to only
+    #[arg(long, value_name = "RULE,...", value_delimiter = ',')]
+    shadow_rules: Vec<u32>,
     /// When a ban begins, destroy TCP sockets of this host with that peer, so that no server waits for it
     #[arg(
         long,

@@ -18,6 +18,7 @@ mod programs;
 mod reconcile;
 pub mod reload;
 mod responses;
+mod shadow;
 mod steps;
 pub mod view;
 
@@ -56,6 +57,7 @@ use journal::Journal;
 use programs::Fired;
 use reload::Reading;
 use responses::Responses;
+pub use shadow::Shadow;
 use steps::Steps;
 
 /// The name that a ban found in the kernel is given where the settings name none: the kernel knows no executable.
@@ -107,6 +109,8 @@ pub struct Settings {
     pub widest: Widest,
     /// How long after a look at all that is enforced the next one begins; none is taken without it.
     pub inspect_every: Option<Duration>,
+    /// Whose packets are counted and not dropped.
+    pub shadow: Shadow,
     /// Whether TCP sockets with a peer that has just been banned are destroyed.
     pub kill_sockets: bool,
     /// Who is protected besides those that are looked up.
@@ -174,6 +178,7 @@ pub async fn run(
     // So that the next start knows what was there when this one began.
     daemon.read_to = follower.position();
     daemon.load = follower.load();
+    daemon.tell_shadow();
     daemon.settle();
     if first_start {
         daemon.wait_for_the_store();
@@ -391,6 +396,7 @@ impl Daemon {
             limits,
             forgive_after: settings.forgive_after,
             debounce: settings.debounce,
+            shadow: settings.shadow.all,
         };
         let clocks = clock::clocks();
         let boot = clock::boot(clocks).reading(store.boot());
@@ -498,6 +504,7 @@ impl Daemon {
                 let (now, late) = (arrival.now(), arrival.late(&alert.context));
                 self.counts.late += u64::from(late.is_some());
                 for offence in offences {
+                    let offence = self.settings.shadow.of(offence, &self.settings.config);
                     let offence = Raised {
                         offence,
                         at: late.unwrap_or(now),
@@ -518,10 +525,8 @@ impl Daemon {
             self.fire(raised, call, now);
         } else {
             let told = self.journal.offence(offence);
-            let call = self
-                .responses
-                .is_on()
-                .then(|| self.fired.call(offence, alert, line));
+            let is_logged = self.responses.is_on() && !offence.executable.is_shadow();
+            let call = is_logged.then(|| self.fired.call(offence, alert, line));
             let ruling = self.ledger.apply(raised.into(), now);
             if let Ruling::Refused { .. } = ruling {
                 self.counts.over_limit += 1;

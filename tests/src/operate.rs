@@ -5,6 +5,7 @@ mod hanging;
 mod history;
 mod orders;
 mod reload;
+mod settings;
 mod socket;
 
 use anyhow::{Result, ensure};

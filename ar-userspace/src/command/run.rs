@@ -9,7 +9,7 @@ use tracing_subscriber::EnvFilter;
 use super::{EnforcerKind, Exit, OnStop, RunArguments, check, output};
 use crate::clock;
 use crate::daemon::reload::{Fresh, Source};
-use crate::daemon::{self, Removal, Settings, Started};
+use crate::daemon::{self, Removal, Settings, Shadow, Started};
 use crate::diagnostic;
 use crate::enforcer::dry_run::DryRun;
 use crate::enforcer::{nftables, xdp};
@@ -46,6 +46,11 @@ pub(super) fn run(arguments: &RunArguments) -> anyhow::Result<Exit> {
         log_programs: arguments.runs.log_programs(),
         inspect_every: Some(arguments.inspect_every).filter(|every| !every.is_zero()),
         surroundings,
+        shadow: Shadow {
+            all: arguments.shadow,
+            commands: arguments.shadow_commands.clone(),
+            rules: arguments.shadow_rules.clone(),
+        },
         // Whoever is not banned for real keeps the connections.
         kill_sockets: arguments.kill_sockets && arguments.enforcer != EnforcerKind::DryRun,
         widest: daemon::Widest {
@@ -53,6 +58,11 @@ pub(super) fn run(arguments: &RunArguments) -> anyhow::Result<Exit> {
             v6: arguments.widest_v6,
         },
     };
+    anyhow::ensure!(
+        arguments.enforcer != EnforcerKind::Nftables || !settings.shadow.is_on(),
+        "expected `--enforcer xdp` or `dry-run` in shadow mode, found `nftables`, which cannot count without dropping; \
+         take `shadow`, `shadow_commands` and `shadow_rules` away to ban for real"
+    );
     on_runtime(daemon::run(settings, source(arguments), || {
         enforcer(arguments)
     }))?;

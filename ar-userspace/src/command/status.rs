@@ -143,6 +143,20 @@ fn render(status: &view::Status) -> String {
             ),
         );
     }
+    let shadow = &status.shadow;
+    let numbers = |rules: &[u32]| rules.iter().map(u32::to_string).collect::<Vec<_>>();
+    if shadow.all {
+        line("shadow mode:", "nothing is dropped".to_owned());
+    } else if *shadow != view::Shadow::default() {
+        line(
+            "shadow mode:",
+            format!(
+                "commands {}, rules {}: their packets are counted and not dropped",
+                output::listed(&shadow.commands),
+                output::listed(&numbers(&shadow.rules)),
+            ),
+        );
+    }
     line("enforcer", status.enforcer.clone());
     for interface in &status.interfaces {
         let why = match interface.why.as_str() {
@@ -188,6 +202,7 @@ mod tests {
             uptime_seconds: 3_725.4,
             config: "/var/ossec/etc/ossec.conf".to_owned(),
             settings: Some("/etc/arfw/arfw.toml".to_owned()),
+            shadow: view::Shadow::default(),
             enabled: true,
             responses: 3,
             alerts: "/var/ossec/logs/alerts/alerts.json".to_owned(),
@@ -258,10 +273,16 @@ packets     52,000 clean
             missing: true,
             compressed: 2,
         };
+        status.shadow.rules = vec![5712, 5763];
+        assert!(render(&status).contains(
+            "shadow mode: commands none, rules 5712 5763: their packets are counted and not dropped\n"
+        ));
+        status.shadow.all = true;
         let text = render(&status);
         for expected in [
             "            1,003 sockets destroyed, 0 failed\n",
             "alerts      /var/ossec/logs/alerts/alerts.json, WHICH IS NOT THERE\n",
+            "shadow mode: nothing is dropped\n",
             "ALERTS      CANNOT BE READ: Too many levels of symbolic links (os error 40)\n",
             "ALERTS      LOST: 2 rotated files were compressed before they were read\n",
         ] {

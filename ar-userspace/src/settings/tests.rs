@@ -1,3 +1,5 @@
+//! What is read as it is written, and what is told of mistakes.
+
 use super::*;
 
 fn keys() -> Vec<Key> {

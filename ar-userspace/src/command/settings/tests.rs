@@ -1,3 +1,5 @@
+//! Flags over the file over the defaults, and that the reference and the sample are those of the options.
+
 use super::*;
 
 fn keys_of(text: &str) -> Vec<(String, Vec<String>)> {
