@@ -15,17 +15,19 @@ mod output;
 mod reload;
 mod replay;
 mod run;
+mod settings;
 mod status;
 mod stop;
 mod store;
 mod top;
 mod unban;
 
+use std::ffi::OsString;
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::Duration;
 
-use clap::{Args, Parser, Subcommand, ValueEnum};
+use clap::{ArgAction, Args, Parser, Subcommand, ValueEnum};
 
 use crate::control;
 use crate::enforcer::{Pattern, Selection, nftables, xdp};
@@ -67,6 +69,9 @@ enum Command {
         /// Print the `ar.conf` that a manager gives its agents for it; errors and warnings go to standard error
         #[arg(long)]
         ar_conf: bool,
+        /// Settings of the daemon, checked as well [default: /etc/arfw/arfw.toml, if it is there]
+        #[arg(long, value_name = "FILE")]
+        settings: Option<PathBuf>,
         #[command(flatten)]
         executables: executables::Executables,
     },
@@ -93,7 +98,7 @@ enum Command {
         #[command(flatten)]
         directories: Directories,
     },
-    /// Have the daemon read its configuration again; one with errors changes nothing
+    /// Have the daemon read its configuration again; one with errors changes nothing. Settings are read at a start only
     Reload {
         #[command(flatten)]
         directories: Directories,
@@ -119,6 +124,13 @@ enum Command {
         #[command(flatten)]
         directories: Directories,
     },
+    /// Print a sample of the settings file, with every setting and its default
+    #[command(hide = true)]
+    Settings {
+        /// Print docs/settings.md instead
+        #[arg(long)]
+        markdown: bool,
+    },
     /// Check the store, print it as lines of JSON, or make one of them; while no daemon runs
     Store(store::Arguments),
     /// Write man pages and shell completions to a directory
@@ -137,6 +149,9 @@ enum Command {
 /// Where the daemon keeps what others look at.
 #[derive(Clone, Debug, Args)]
 struct Directories {
+    /// Settings, on top of which come the flags [default: /etc/arfw/arfw.toml, if it is there]
+    #[arg(long, value_name = "FILE")]
+    settings: Option<PathBuf>,
     /// Directory of the pinned maps and links, on a BPF file system
     #[arg(long, value_name = "DIR", default_value = xdp::DEFAULT_PIN_DIR)]
     pin_dir: PathBuf,
@@ -211,8 +226,31 @@ struct RunArguments {
     /// Look this long after the last time whether the kernel still holds the bans as it should; 0s for never
     #[arg(long, value_name = "TIME", default_value = "1m", value_parser = humantime::parse_duration)]
     inspect_every: Duration,
+    /// Shadow mode: decide and count as always, but drop nothing and run no executable
+    #[arg(
+        long,
+        action = ArgAction::Set,
+        num_args = 0..=1,
+        require_equals = true,
+        default_value_t = false,
+        default_missing_value = "true"
+    )]
+    shadow: bool,
+    /// Shadow mode for the sections with these commands only
+    #[arg(long, value_name = "NAME,...", value_delimiter = ',')]
+    shadow_commands: Vec<String>,
+    /// Shadow mode for what alerts of these rules lead to only
+    #[arg(long, value_name = "RULE,...", value_delimiter = ',')]
+    shadow_rules: Vec<u32>,
     /// When a ban begins, destroy TCP sockets of this host with that peer, so that no server waits for it
-    #[arg(long)]
+    #[arg(
+        long,
+        action = ArgAction::Set,
+        num_args = 0..=1,
+        require_equals = true,
+        default_value_t = false,
+        default_missing_value = "true"
+    )]
     kill_sockets: bool,
     /// What a stop leaves in the kernel
     #[arg(long, value_enum, default_value_t)]
@@ -222,7 +260,14 @@ struct RunArguments {
     #[arg(long, value_name = "ADDRESS[/BITS]")]
     protect: Vec<Prefix>,
     /// Also ban the peers of SSH sessions of root and of members of group wheel, sudo or admin
-    #[arg(long)]
+    #[arg(
+        long,
+        action = ArgAction::Set,
+        num_args = 0..=1,
+        require_equals = true,
+        default_value_t = false,
+        default_missing_value = "true"
+    )]
     no_protect_ssh: bool,
     #[command(flatten)]
     executables: executables::Executables,
@@ -280,20 +325,43 @@ impl From<Exit> for ExitCode {
     }
 }
 
-/// Runs one command to its end.
+/// Runs the command of a command line, whose first item is the name of the program, to its end.
 #[must_use]
-pub fn run(arguments: Arguments) -> ExitCode {
+pub fn run(line: &[OsString]) -> ExitCode {
+    let result = match settings::apply(line) {
+        Ok(Ok(arguments)) => perform(arguments),
+        Ok(Err(exit)) => Ok(exit),
+        Err(error) => Err(error),
+    };
+    match result {
+        Ok(exit) => exit.into(),
+        Err(error) if error.is::<control::Unreachable>() => {
+            output::error(&error);
+            Exit::NotRunning.into()
+        }
+        Err(error) => {
+            output::error(&error);
+            Exit::Failed.into()
+        }
+    }
+}
+
+fn perform(arguments: Arguments) -> anyhow::Result<Exit> {
     let json = arguments.json;
-    let result = match arguments.command {
+    match arguments.command {
         Command::Run(arguments) => run::run(&arguments),
         Command::Check {
             file,
             ar_conf: true,
             executables,
+            ..
         } => check::ar_conf(&file, &executables, json),
         Command::Check {
-            file, executables, ..
-        } => check::run(&file, &executables, json),
+            file,
+            executables,
+            settings,
+            ..
+        } => check::run(&file, settings.as_deref(), &executables, json),
         Command::Explain(arguments) => explain::run(&arguments, json),
         Command::Replay(arguments) => replay::run(&arguments, json),
         Command::List { directories } => list::run(&directories, json),
@@ -318,16 +386,12 @@ pub fn run(arguments: Arguments) -> ExitCode {
             release,
             directories,
         } => stop::run(&directories, release),
-    };
-    match result {
-        Ok(exit) => exit.into(),
-        Err(error) if error.is::<control::Unreachable>() => {
-            output::error(&error);
-            Exit::NotRunning.into()
-        }
-        Err(error) => {
-            output::error(&error);
-            Exit::Failed.into()
+        Command::Settings { markdown } => {
+            let text = match markdown {
+                true => settings::markdown(),
+                false => settings::sample(),
+            };
+            output::text(&text).map(|()| Exit::Done)
         }
     }
 }

@@ -13,7 +13,7 @@ mod reading;
 mod resolved;
 mod response;
 mod stock_groups;
-mod suggest;
+pub(crate) mod suggest;
 mod value;
 mod white_list;
 
@@ -109,6 +109,9 @@ impl Enforcement {
     }
 }
 
+/// What the names of executables begin with whose bans only count packets.
+const SHADOW: &str = "shadow/";
+
 /// Base name of an executable: one half of a ban's key (AR-TIME-3).
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Executable(Arc<str>);
@@ -124,6 +127,21 @@ impl Executable {
     #[must_use]
     pub fn name(&self) -> &str {
         &self.0
+    }
+
+    /// Under which name its bans are held in shadow, apart from those that drop: no base name has a slash.
+    #[must_use]
+    pub fn in_shadow(&self) -> Self {
+        match self.is_shadow() {
+            true => self.clone(),
+            false => Self::new(&format!("{SHADOW}{}", self.0)),
+        }
+    }
+
+    /// Whether bans of this name only count packets.
+    #[must_use]
+    pub fn is_shadow(&self) -> bool {
+        self.0.starts_with(SHADOW)
     }
 }
 

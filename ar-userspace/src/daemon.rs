@@ -20,6 +20,7 @@ mod reconcile;
 pub mod reload;
 mod responses;
 mod service;
+mod shadow;
 mod steps;
 pub mod view;
 
@@ -60,6 +61,7 @@ use programs::Fired;
 use reload::Reading;
 use responses::Responses;
 use service::Service;
+pub use shadow::Shadow;
 use steps::Steps;
 
 /// The name that a ban found in the kernel is given where the settings name none: the kernel knows no executable.
@@ -85,6 +87,8 @@ pub struct Settings {
     pub config_path: PathBuf,
     /// What it means.
     pub config: Config,
+    /// The daemon's own settings file that is in force, if there is one; for `arfw status`.
+    pub settings_path: Option<PathBuf>,
     /// The file to follow.
     pub alerts: PathBuf,
     /// Directory of the lock and the control socket.
@@ -109,6 +113,8 @@ pub struct Settings {
     pub widest: Widest,
     /// How long after a look at all that is enforced the next one begins; none is taken without it.
     pub inspect_every: Option<Duration>,
+    /// Whose packets are counted and not dropped.
+    pub shadow: Shadow,
     /// Whether TCP sockets with a peer that has just been banned are destroyed.
     pub kill_sockets: bool,
     /// Who is protected besides those that are looked up.
@@ -176,6 +182,7 @@ pub async fn run(
     // So that the next start knows what was there when this one began.
     daemon.read_to = follower.position();
     daemon.load = follower.load();
+    daemon.tell_shadow();
     daemon.settle();
     if first_start {
         daemon.wait_for_the_store();
@@ -402,6 +409,7 @@ impl Daemon {
             limits,
             forgive_after: settings.forgive_after,
             debounce: settings.debounce,
+            shadow: settings.shadow.all,
         };
         let clocks = clock::clocks();
         let boot = clock::boot(clocks).reading(store.boot());
@@ -517,6 +525,7 @@ impl Daemon {
                 let (now, late) = (arrival.now(), arrival.late(&alert.context));
                 self.counts.late += u64::from(late.is_some());
                 for offence in offences {
+                    let offence = self.settings.shadow.of(offence, &self.settings.config);
                     let offence = Raised {
                         offence,
                         at: late.unwrap_or(now),
@@ -538,10 +547,8 @@ impl Daemon {
             self.fire(raised, call, now);
         } else {
             let told = self.journal.offence(offence);
-            let call = self
-                .responses
-                .is_on()
-                .then(|| self.fired.call(offence, alert, line));
+            let is_logged = self.responses.is_on() && !offence.executable.is_shadow();
+            let call = is_logged.then(|| self.fired.call(offence, alert, line));
             let ruling = self.ledger.apply(raised.into(), now);
             if let Ruling::Refused { .. } = ruling {
                 self.counts.over_limit += 1;

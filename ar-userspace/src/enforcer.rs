@@ -48,6 +48,11 @@ pub trait Enforcer {
     /// When the state cannot be read.
     fn enforced(&self, clock: KernelClock) -> anyhow::Result<Vec<Enforced>>;
 
+    /// Whether it can count the packets of a ban without dropping them. One that cannot is given no such ban.
+    fn counts_in_shadow(&self) -> bool {
+        true
+    }
+
     /// Looks at up to `budget` more entries, as they are at this moment; a pass looks at each entry that has
     /// been there all the time at least once. What ought to stand there is the caller's to know.
     ///

@@ -92,10 +92,10 @@ impl Ledger {
     /// A ledger that remembers nothing.
     #[must_use]
     pub fn new(settings: Settings) -> Self {
-        Self {
-            settings,
-            ..Self::default()
-        }
+        let mut ledger = Self::default();
+        ledger.table.shadow = settings.shadow;
+        ledger.settings = settings;
+        ledger
     }
 
     /// A ledger that remembers `records` (AR-IMP-1), of which a later one of a key replaces an earlier.

@@ -5,8 +5,7 @@
 use std::process::ExitCode;
 
 use arfw::command;
-use clap::Parser as _;
 
 fn main() -> ExitCode {
-    command::run(command::Arguments::parse())
+    command::run(&std::env::args_os().collect::<Vec<_>>())
 }

@@ -186,6 +186,7 @@ impl Ours {
             until: Expiry::Never,
             since: clock.moment(clock.now_nanos()),
             rule_id: 1,
+            shadow: false,
         });
         let hosts = banned.iter().map(|&address| Offender::new(address));
         let networks = (0..prefixes).filter_map(|number| prefix(family, number));

@@ -52,6 +52,7 @@ fn ban(offender: Offender, seconds: Option<u64>, rule_id: u32) -> Hold {
             until,
             since,
             rule_id,
+            shadow: false,
         }),
     }
 }
@@ -167,6 +168,7 @@ fn the_kernel_never_ends_a_ban_before_its_end() -> Result<()> {
                 until: Expiry::At(until),
                 since,
                 rule_id: 1,
+                shadow: false,
             };
             let wanted = Hold {
                 offender: host(number),

@@ -7,6 +7,7 @@ mod history;
 mod metrics;
 mod orders;
 mod reload;
+mod settings;
 mod socket;
 mod top;
 

@@ -6,6 +6,7 @@ mod forwarded;
 mod nftables;
 mod operate;
 mod prefixes;
+mod shadow;
 mod tagged;
 
 /// The same tests on everything that enforces bans: each is told by what.

@@ -1,4 +1,4 @@
-//! `arfw check`: reads a configuration and tells what is wrong with it. Touches nothing.
+//! `arfw check`: reads a configuration and the daemon's settings, and tells what is wrong with them. Touches nothing.
 
 use std::fs::{self, FileType};
 use std::os::unix::fs::FileTypeExt as _;
@@ -8,21 +8,31 @@ use anyhow::{Context as _, ensure};
 use serde::Serialize;
 
 use super::executables::Executables;
-use super::{Exit, output};
+use super::{Exit, output, settings};
 use crate::config::{self, Config, Reading};
 use crate::diagnostic::{self, Severity};
 use crate::request;
 
-pub(super) fn run(file: &Path, executables: &Executables, json: bool) -> anyhow::Result<Exit> {
+pub(super) fn run(
+    file: &Path,
+    settings: Option<&Path>,
+    executables: &Executables,
+    json: bool,
+) -> anyhow::Result<Exit> {
+    let settings = settings::check(settings)?;
     let (text, reading) = read(file, executables)?;
     let name = file.display().to_string();
     if json {
-        output::json(&diagnostic::locate(&reading.diagnostics, &name, &text))?;
+        let mut located = settings.located;
+        located.extend(diagnostic::locate(&reading.diagnostics, &name, &text));
+        output::json(&located)?;
     } else {
+        output::error_text(&settings.text);
         output::error_text(&rendered(&reading, &name, &text));
+        output::text(&settings.summary)?;
         output::text(&summary(&reading, &name))?;
     }
-    Ok(if reading.config.is_some() {
+    Ok(if reading.config.is_some() && settings.is_sound {
         Exit::Done
     } else {
         Exit::WrongConfiguration

@@ -59,6 +59,7 @@ fn render(bans: &[view::Ban]) -> String {
         &["ADDRESS", "LEFT", "DROPPED", "RULE", "OFFENCES", "BY"],
         &[2, 3, 4],
     );
+    let shadows = bans.iter().filter(|ban| ban.shadow).count();
     for ban in bans {
         let left = ban.seconds_left.map_or("permanent".to_owned(), |seconds| {
             output::duration(Duration::try_from_secs_f64(seconds).unwrap_or(Duration::MAX))
@@ -68,7 +69,10 @@ fn render(bans: &[view::Ban]) -> String {
         table.add_row([
             ban.address.clone(),
             left,
-            output::count(ban.packets),
+            match ban.shadow {
+                true => format!("(shadow) {}", output::count(ban.packets)),
+                false => output::count(ban.packets),
+            },
             if ban.rule_id == 0 {
                 "-".to_owned()
             } else {
@@ -86,7 +90,14 @@ fn render(bans: &[view::Ban]) -> String {
         .lines()
         .map(|line| format!("{}\n", line.trim_end()))
         .collect();
-    lines.concat()
+    let note = match shadows {
+        0 => "",
+        all if all == bans.len() => {
+            "shadow: nothing of this is dropped, packets are only counted\n"
+        }
+        _ => "(shadow): packets are only counted, not dropped\n",
+    };
+    lines.concat() + note
 }
 
 /// Who holds a ban; for one by hand, also why.
@@ -112,6 +123,7 @@ mod tests {
             rule_id,
             packets: 1_234,
             bytes: 80_000,
+            shadow: false,
             by: by
                 .iter()
                 .map(|name| view::Holder {
@@ -140,5 +152,18 @@ ADDRESS       LEFT       DROPPED  RULE  OFFENCES  BY
 "
         );
         assert_eq!(render(&[]), "nobody is banned\n");
+
+        let mut bans = bans;
+        bans[0].shadow = true;
+        bans[0].by.clear();
+        assert_eq!(
+            render(&bans),
+            "\
+ADDRESS       LEFT              DROPPED  RULE  OFFENCES  BY
+198.51.100.9  9m 58s     (shadow) 1,234  5763         -  -
+2001:db8::1   permanent           1,234     -         -  -
+(shadow): packets are only counted, not dropped
+"
+        );
     }
 }

@@ -92,6 +92,14 @@ pub(super) fn duration(duration: Duration) -> String {
     humantime::format_duration(Duration::from_secs(duration.as_secs())).to_string()
 }
 
+/// Some words, made visible.
+pub(super) fn listed(words: &[String]) -> String {
+    match words {
+        [] => "none".to_owned(),
+        words => crate::diagnostic::visible(&words.join(" ")),
+    }
+}
+
 /// A number with its thousands apart: `1,234,567`.
 pub(super) fn count(number: u64) -> String {
     let digits = number.to_string();

@@ -10,7 +10,7 @@ use super::{EnforcerKind, Exit, OnStop, RunArguments, check, output};
 use crate::clock;
 use crate::confinement::confine;
 use crate::daemon::reload::{Fresh, Source};
-use crate::daemon::{self, Removal, Settings, Started};
+use crate::daemon::{self, Removal, Settings, Shadow, Started};
 use crate::diagnostic;
 use crate::enforcer::dry_run::DryRun;
 use crate::enforcer::{nftables, xdp};
@@ -40,6 +40,7 @@ pub(super) fn run(arguments: &RunArguments) -> anyhow::Result<Exit> {
     };
     let settings = Settings {
         config_path: arguments.config.clone(),
+        settings_path: arguments.directories.settings.clone(),
         config,
         alerts: arguments.alerts.clone(),
         state_dir: arguments.directories.state_dir.clone(),
@@ -53,6 +54,11 @@ pub(super) fn run(arguments: &RunArguments) -> anyhow::Result<Exit> {
         log_programs: arguments.runs.log_programs(),
         inspect_every: Some(arguments.inspect_every).filter(|every| !every.is_zero()),
         surroundings,
+        shadow: Shadow {
+            all: arguments.shadow,
+            commands: arguments.shadow_commands.clone(),
+            rules: arguments.shadow_rules.clone(),
+        },
         // Whoever is not banned for real keeps the connections.
         kill_sockets: arguments.kill_sockets && arguments.enforcer != EnforcerKind::DryRun,
         widest: daemon::Widest {
@@ -60,6 +66,11 @@ pub(super) fn run(arguments: &RunArguments) -> anyhow::Result<Exit> {
             v6: arguments.widest_v6,
         },
     };
+    anyhow::ensure!(
+        arguments.enforcer != EnforcerKind::Nftables || !settings.shadow.is_on(),
+        "expected `--enforcer xdp` or `dry-run` in shadow mode, found `nftables`, which cannot count without dropping; \
+         take `shadow`, `shadow_commands` and `shadow_rules` away to ban for real"
+    );
     on_runtime(daemon::run(settings, source(arguments), || {
         enforcer(arguments)
     }))?;

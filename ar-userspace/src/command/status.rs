@@ -40,6 +40,8 @@ fn render(status: &view::Status) -> String {
             false => format!("{}, ACTIVE RESPONSE IS SWITCHED OFF THERE", status.config),
         },
     );
+    let none = || "none; every setting has its default or is a flag".to_owned();
+    line("settings", status.settings.clone().unwrap_or_else(none));
     line(
         "alerts",
         match status.source.missing {
@@ -141,6 +143,20 @@ fn render(status: &view::Status) -> String {
             ),
         );
     }
+    let shadow = &status.shadow;
+    let numbers = |rules: &[u32]| rules.iter().map(u32::to_string).collect::<Vec<_>>();
+    if shadow.all {
+        line("shadow mode:", "nothing is dropped".to_owned());
+    } else if *shadow != view::Shadow::default() {
+        line(
+            "shadow mode:",
+            format!(
+                "commands {}, rules {}: their packets are counted and not dropped",
+                output::listed(&shadow.commands),
+                output::listed(&numbers(&shadow.rules)),
+            ),
+        );
+    }
     line("enforcer", status.enforcer.clone());
     for interface in &status.interfaces {
         let why = match interface.why.as_str() {
@@ -185,6 +201,8 @@ mod tests {
             pid: 4711,
             uptime_seconds: 3_725.4,
             config: "/var/ossec/etc/ossec.conf".to_owned(),
+            settings: Some("/etc/arfw/arfw.toml".to_owned()),
+            shadow: view::Shadow::default(),
             enabled: true,
             responses: 3,
             alerts: "/var/ossec/logs/alerts/alerts.json".to_owned(),
@@ -237,6 +255,7 @@ mod tests {
             "\
 arfw        0.1.0, process 4711, up 1h 2m 5s
 config      /var/ossec/etc/ossec.conf, 3 responses
+settings    /etc/arfw/arfw.toml
 alerts      /var/ossec/logs/alerts/alerts.json
             5,300,000 bytes behind; reading waited 12 times for a full queue; 3 counters forgotten for want of room
             1,234 lines, 0 malformed, 0 too long, 7 matched, 0 refused, 0 repeated, 0 late, 0 for other hosts
@@ -254,10 +273,16 @@ packets     52,000 clean
             missing: true,
             compressed: 2,
         };
+        status.shadow.rules = vec![5712, 5763];
+        assert!(render(&status).contains(
+            "shadow mode: commands none, rules 5712 5763: their packets are counted and not dropped\n"
+        ));
+        status.shadow.all = true;
         let text = render(&status);
         for expected in [
             "            1,003 sockets destroyed, 0 failed\n",
             "alerts      /var/ossec/logs/alerts/alerts.json, WHICH IS NOT THERE\n",
+            "shadow mode: nothing is dropped\n",
             "ALERTS      CANNOT BE READ: Too many levels of symbolic links (os error 40)\n",
             "ALERTS      LOST: 2 rotated files were compressed before they were read\n",
         ] {

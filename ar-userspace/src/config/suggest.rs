@@ -2,7 +2,7 @@
 
 /// The known word that `text` most likely means: the same but for case and `-` or `_`, or few letters
 /// away. `None` when none is near.
-pub(super) fn nearest<'k>(text: &str, known: impl IntoIterator<Item = &'k str>) -> Option<&'k str> {
+pub(crate) fn nearest<'k>(text: &str, known: impl IntoIterator<Item = &'k str>) -> Option<&'k str> {
     // A long word is no misspelling of a name, and comparing it costs its length.
     const LONGEST: usize = 64;
     if text.len() > LONGEST {

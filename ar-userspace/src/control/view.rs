@@ -29,8 +29,21 @@ pub struct Ban {
     pub packets: u64,
     /// Bytes dropped since it began.
     pub bytes: u64,
+    /// Whether they are not dropped, but only counted.
+    pub shadow: bool,
     /// The executables that hold it; empty when the daemon does not run and the kernel was asked.
     pub by: Vec<Holder>,
+}
+
+/// What is decided and counted, but not done.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Shadow {
+    /// Everything: nothing is dropped.
+    pub all: bool,
+    /// The bans of sections with these commands.
+    pub commands: Vec<String>,
+    /// The bans that alerts of these rules lead to.
+    pub rules: Vec<u32>,
 }
 
 /// One key of a ban (AR-TIME-3).
@@ -260,6 +273,10 @@ pub struct Status {
     pub uptime_seconds: f64,
     /// The configuration in force.
     pub config: String,
+    /// The daemon's own settings file in force; `null` without one.
+    pub settings: Option<String>,
+    /// Whose packets are counted and not dropped.
+    pub shadow: Shadow,
     /// False when the configuration switches active response off (AR-CFG-6).
     pub enabled: bool,
     /// Usable responses of the configuration.

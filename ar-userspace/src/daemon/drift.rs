@@ -101,7 +101,8 @@ impl Daemon {
     fn compare(&mut self, Seen { offender, presence }: Seen, now: Moment) {
         let wanted = self.ledger.standing(offender, now);
         match (presence, wanted) {
-            (Presence::Standing(found), Some(wanted)) if is_near(found.until, wanted.until) => {}
+            (Presence::Standing(found), Some(wanted))
+                if found.shadow == wanted.shadow && is_near(found.until, wanted.until) => {}
             // It is over this moment, and its deadline is the next event or so.
             (Presence::Over, Some(wanted)) if is_near(Expiry::At(now), wanted.until) => {}
             (_, None) if self.is_to_end(offender) => {}
@@ -118,8 +119,11 @@ impl Daemon {
             (Presence::Over | Presence::Standing(_), Some(wanted)) => {
                 if self.put(offender, Some(wanted)) {
                     self.drift.since_start.corrected += 1;
-                    self.drift
-                        .tell(&self.journal, offender, "a ban had another end; put right");
+                    self.drift.tell(
+                        &self.journal,
+                        offender,
+                        "a ban had another end or did not do what it should; put right",
+                    );
                 }
             }
             // Its front bit may still be there.

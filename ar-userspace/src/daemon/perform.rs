@@ -56,7 +56,10 @@ impl Daemon {
                         self.ledger.apply(ledger::Event::Failed(effect), now);
                     }
                     None => {
-                        if let Action::Ban { .. } = effect.action {
+                        let drops = effect.standing.is_some_and(|standing| !standing.shadow);
+                        if let Action::Ban { .. } = effect.action
+                            && drops
+                        {
                             begun.push(effect.key.offender);
                         }
                         self.count(&effect);

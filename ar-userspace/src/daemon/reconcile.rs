@@ -40,6 +40,7 @@ impl Daemon {
             self.ledger.handle_timeout(now);
             self.perform(now);
         }
+        self.release_shadows(now);
         let grain = self.enforcer.grain();
         let mut differing = Vec::new();
         let mut unknown = Vec::new();
@@ -51,7 +52,10 @@ impl Daemon {
                 unknown.push(other);
             }
             let found = rest.next_if(|&(other, _)| other == offender);
-            if !found.is_some_and(|(_, found)| same_end(found.until, wanted.until, grain)) {
+            let is_same = |found: Standing| {
+                found.shadow == wanted.shadow && same_end(found.until, wanted.until, grain)
+            };
+            if !found.is_some_and(|(_, found)| is_same(found)) {
                 differing.push(Hold {
                     offender,
                     standing: Some(wanted),
@@ -90,11 +94,15 @@ pub(super) fn adoption(offender: Offender, executable: Executable, standing: Sta
         since,
         until,
         rule_id,
+        shadow,
     } = standing;
     Adoption {
         key: Key {
             offender,
-            executable,
+            executable: match shadow {
+                true => executable.in_shadow(),
+                false => executable,
+            },
         },
         since,
         until,

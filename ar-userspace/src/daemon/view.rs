@@ -34,6 +34,7 @@ pub fn enforced_ban(enforced: &Enforced, clocks: Clocks) -> view::Ban {
         rule_id: standing.rule_id,
         packets: enforced.counters.packets,
         bytes: enforced.counters.bytes,
+        shadow: standing.shadow,
         by: Vec::new(),
     }
 }
@@ -103,6 +104,12 @@ impl Daemon {
             pid: std::process::id(),
             uptime_seconds: clock::now().since(self.started).as_secs_f64(),
             config: self.settings.config_path.display().to_string(),
+            settings: (self.settings.settings_path.as_ref()).map(|path| path.display().to_string()),
+            shadow: view::Shadow {
+                all: self.settings.shadow.all,
+                commands: self.settings.shadow.commands.clone(),
+                rules: self.settings.shadow.rules.clone(),
+            },
             enabled: self.settings.config.enabled,
             responses: self.settings.config.responses.len(),
             alerts: self.settings.alerts.display().to_string(),
@@ -163,6 +170,7 @@ fn held_by_program(record: Record) -> Option<Enforced> {
             until: ban.until,
             since: ban.since,
             rule_id: ban.rule_id,
+            shadow: false,
         },
         counters: Counters::default(),
     })

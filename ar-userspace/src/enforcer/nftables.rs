@@ -130,6 +130,10 @@ impl Enforcer for Nftables {
         element::GRAIN
     }
 
+    fn counts_in_shadow(&self) -> bool {
+        false
+    }
+
     fn hold(&mut self, wanted: &[Hold], clock: KernelClock) -> Vec<Failure> {
         batch::hold(&self.table, &mut self.sets, wanted, clock)
     }

@@ -334,6 +334,7 @@ impl Ledger {
 
     pub(super) fn set(&mut self, settings: Settings, now: Moment) -> Ruling {
         self.settle_all(now);
+        self.table.shadow = settings.shadow;
         self.settings = settings;
         let before = self.evicted;
         self.make_room(0, now);

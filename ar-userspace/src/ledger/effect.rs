@@ -67,11 +67,18 @@ pub struct Standing {
     pub since: Moment,
     /// The rule of the key with the latest end.
     pub rule_id: u32,
+    /// Whether packets are only counted: no key asks for them to be dropped, or the whole host runs in shadow.
+    pub shadow: bool,
 }
 
 impl Standing {
-    /// Both at once: what stands longer, since the older of both.
+    /// Both at once: what stands longer, since the older of both; what drops alone, if only one of them does.
     pub(super) fn and(self, other: Self) -> Self {
+        match (self.shadow, other.shadow) {
+            (false, true) => return self,
+            (true, false) => return other,
+            _ => {}
+        }
         let longer = if other.until > self.until {
             other
         } else {

@@ -23,6 +23,8 @@ pub struct Settings {
     /// however long it is; each of its offences still moves the ban. `None`, the default: every one
     /// counts (AR-TIME-6).
     pub debounce: Option<Duration>,
+    /// Whether every ban only counts packets, whoever decided it.
+    pub shadow: bool,
 }
 
 /// How much a ledger holds (AR-IMP-9).

@@ -26,6 +26,8 @@ pub(super) struct Table {
     timed: Queue,
     /// Keys without a ban, by the beginning of their quiet time.
     idle: Queue,
+    /// Whether every ban is a shadow.
+    pub(super) shadow: bool,
 }
 
 impl Index<Place> for Table {
@@ -125,14 +127,18 @@ impl Table {
         keys: impl Iterator<Item = Place>,
         stands: impl Fn(Expiry) -> bool,
     ) -> Option<Standing> {
-        keys.map(|place| &self[place])
-            .filter(|slot| slot.enforcement == Enforcement::Kernel)
-            .filter_map(|slot| Some((slot, slot.until().filter(|&until| stands(until))?)))
-            .fold(None, |latest: Option<Standing>, (slot, until)| {
+        keys.map(|place| (place, &self[place]))
+            .filter(|(_, slot)| slot.enforcement == Enforcement::Kernel)
+            .filter_map(|(place, slot)| {
+                let until = slot.until().filter(|&until| stands(until))?;
+                Some((place, slot, until))
+            })
+            .fold(None, |latest: Option<Standing>, (place, slot, until)| {
                 let this = Standing {
                     until,
                     since: slot.since,
                     rule_id: slot.rule_id,
+                    shadow: self.shadow || self.executable(place).is_shadow(),
                 };
                 Some(latest.map_or(this, |latest| latest.and(this)))
             })

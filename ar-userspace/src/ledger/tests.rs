@@ -20,6 +20,7 @@ mod order;
 mod properties;
 mod requirements;
 mod restart;
+mod shadow;
 mod vectors;
 
 /// Runs a script on a fresh ledger and compares the whole transcript. Timers run only where it says `timers`.

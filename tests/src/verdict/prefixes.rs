@@ -64,6 +64,7 @@ impl Scene {
             until,
             since: clock::now(),
             rule_id: 7,
+            shadow: false,
         });
         let wanted = [Hold { offender, standing }];
         let failures = self.enforcer.hold(&wanted, clock::kernel_clock());

@@ -147,6 +147,7 @@ fn read_one(set: Set, element: &[u8], clock: KernelClock) -> Option<Enforced> {
             },
             since,
             rule_id,
+            shadow: false,
         },
         counters: find(element, EXPRESSION)
             .and_then(counted)
@@ -205,6 +206,7 @@ mod tests {
             until: Expiry::Never,
             since,
             rule_id: 5763,
+            shadow: false,
         };
         let written = comment(standing);
         assert_eq!(text(&written[2..]), Some("rule 5763 since 81234.000000567"));

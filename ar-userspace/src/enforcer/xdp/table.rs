@@ -411,6 +411,7 @@ pub(super) fn told(
             },
             since: clock.moment(ban.banned_at_ns),
             rule_id: ban.rule_id,
+            shadow: ban.flags & flag::SHADOW != 0,
         },
         counters: Counters {
             packets: ban.packets,
@@ -421,10 +422,13 @@ pub(super) fn told(
 
 /// The value of a ban that begins.
 pub(super) fn fresh(standing: Standing, clock: KernelClock) -> Ban {
-    let (expires_at_ns, flags) = match standing.until {
+    let (expires_at_ns, mut flags) = match standing.until {
         Expiry::At(end) => (clock.nanos(end), 0),
         Expiry::Never => (NEVER, flag::PERMANENT),
     };
+    if standing.shadow {
+        flags |= flag::SHADOW;
+    }
     Ban {
         expires_at_ns,
         packets: 0,
@@ -442,7 +446,9 @@ pub(super) fn fresh(standing: Standing, clock: KernelClock) -> Ban {
 /// and the update, about a microsecond, are dropped all the same but not counted.
 pub(super) fn merge(old: Ban, standing: Standing, clock: KernelClock) -> Ban {
     let ban = fresh(standing, clock);
-    if old.expires_at_ns <= clock.now_nanos() {
+    // What would have been dropped is not counted together with what was.
+    let is_other = (old.flags ^ ban.flags) & flag::SHADOW != 0;
+    if is_other || old.expires_at_ns <= clock.now_nanos() {
         return ban;
     }
     Ban {
@@ -502,6 +508,7 @@ mod tests {
             until: Expiry::Never,
             since: clock.moment(clock.now_nanos()),
             rule_id: 1,
+            shadow: false,
         }
     }
 

@@ -356,6 +356,7 @@ impl State {
                 until,
                 since: bans_of(offender).map(|ban| ban.since).min()?,
                 rule_id: longest.rule_id,
+                shadow: false,
             };
             Some((offender, standing))
         };

@@ -108,6 +108,7 @@ fn any_settings() -> impl Strategy<Value = Settings> {
                 },
                 forgive_after,
                 debounce,
+                shadow: false,
             },
         )
 }

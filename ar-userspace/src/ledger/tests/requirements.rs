@@ -385,6 +385,7 @@ fn a_record_tells_why_and_since_when() {
         until: Expiry::At(seconds(63)),
         since: seconds(1),
         rule_id: 3,
+        shadow: false,
     };
     let everyone: Vec<_> = ledger.standings(seconds(62)).collect();
     assert_eq!(everyone, [(told[0].key.offender, standing)]);
