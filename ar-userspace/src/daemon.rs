@@ -20,8 +20,10 @@ pub mod reload;
 mod responses;
 mod steps;
 pub mod view;
+mod why;
 
 use std::collections::BTreeMap;
+use std::hash::RandomState;
 use std::io;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -41,6 +43,7 @@ use crate::enforcer::sockets::Sockets;
 use crate::enforcer::{Enforced, Enforcer, Leave, Links};
 use crate::ledger::{self, Key, Ledger, Limits, Ruling};
 use crate::policy::{Decision, Guard, Offence, Policy, Target};
+use crate::recent::{Act, Deed, Recent};
 use crate::responses_log::{Lines, ResponsesLog};
 use crate::source::file::Follower;
 use crate::source::{self, Batch, Condition, Load, Position};
@@ -57,6 +60,7 @@ use programs::Fired;
 use reload::Reading;
 use responses::Responses;
 use steps::Steps;
+use why::Lines as SectionLines;
 
 /// The name that a ban found in the kernel is given where the settings name none: the kernel knows no executable.
 const ADOPTED_AS: &str = "firewall-drop";
@@ -357,6 +361,8 @@ struct Daemon {
     counts: Counts,
     drift: Drift,
     handled: Handled,
+    recent: Recent,
+    section_lines: SectionLines,
     journal: Journal,
     /// How far it is behind the alert file.
     load: Arc<Load>,
@@ -424,6 +430,8 @@ impl Daemon {
             counts: Counts::default(),
             drift: Drift::default(),
             handled: Handled::default(),
+            recent: Recent::new(RandomState::new()),
+            section_lines: SectionLines::new(&settings.config, clocks.moment),
             journal: Journal::new(&settings),
             load: Arc::default(),
             read_to: None,
@@ -480,55 +488,71 @@ impl Daemon {
 
     fn judge(&mut self, alert: &Alert<'_>, line: &[u8], arrival: &Arrival) {
         match self.decide(alert, arrival.now()) {
-            Decision::Unmatched => {}
+            Decision::Unmatched => self.recent.unmatched(alert, arrival.now()),
             Decision::Refused { refusal, .. } => {
                 self.counts.matched += 1;
                 self.counts.refused += 1;
                 self.journal.refused(alert, &refusal);
+                self.recent.refused(alert, arrival.now(), &refusal);
             }
             Decision::Fired(offences) => {
                 self.counts.matched += 1;
                 if !self.handled.note(alert.id.as_deref(), arrival.may_repeat) {
                     self.counts.repeated += 1;
                     self.journal.repeated(alert);
+                    self.recent.repeated(alert, arrival.now());
                     return;
                 }
                 let (now, late) = (arrival.now(), arrival.late(&alert.context));
                 self.counts.late += u64::from(late.is_some());
-                for offence in offences {
-                    let offence = Raised {
-                        offence,
-                        at: late.unwrap_or(now),
-                    };
-                    self.offend(offence, alert, line, now);
-                }
+                let acts = offences.into_iter().map(|offence| {
+                    let at = late.unwrap_or(now);
+                    self.offend(Raised { offence, at }, alert, line, now)
+                });
+                let acts = acts.collect();
+                self.recent.acted(alert, now, acts);
             }
         }
     }
 
-    fn offend(&mut self, raised: Raised, alert: &Alert<'_>, line: &[u8], now: Moment) {
+    fn offend(&mut self, raised: Raised, alert: &Alert<'_>, line: &[u8], now: Moment) -> Act {
         let offence = &raised.offence;
-        if offence.target != Target::Server {
-            self.counts.elsewhere += 1;
-            self.journal.elsewhere(offence);
-        } else if offence.enforcement == Enforcement::Program {
-            let call = self.fired.call(offence, alert, line);
-            self.fire(raised, call, now);
-        } else {
-            let told = self.journal.offence(offence);
-            let call = self
-                .responses
-                .is_on()
-                .then(|| self.fired.call(offence, alert, line));
-            let ruling = self.ledger.apply(raised.into(), now);
-            if let Ruling::Refused { .. } = ruling {
-                self.counts.over_limit += 1;
-            }
-            if let (Some(call), Ruling::Banned { .. } | Ruling::Moved { .. }) = (call, ruling) {
-                self.responses.ruled(told.key().clone(), call);
-            }
-            self.journal.ruled(told, ruling);
+        Act {
+            response: offence.response,
+            line: self.journal.line(offence.response),
+            executable: offence.executable.clone(),
+            deed: match offence.target {
+                Target::Server => Deed::Ruled(self.rule(raised, alert, line, now)),
+                ref elsewhere => {
+                    let elsewhere = elsewhere.clone();
+                    self.counts.elsewhere += 1;
+                    self.journal.elsewhere(offence);
+                    Deed::Elsewhere(elsewhere)
+                }
+            },
         }
+    }
+
+    fn rule(&mut self, raised: Raised, alert: &Alert<'_>, line: &[u8], now: Moment) -> Ruling {
+        let offence = &raised.offence;
+        if offence.enforcement == Enforcement::Program {
+            let call = self.fired.call(offence, alert, line);
+            return self.fire(raised, call, now);
+        }
+        let told = self.journal.offence(offence);
+        let call = self
+            .responses
+            .is_on()
+            .then(|| self.fired.call(offence, alert, line));
+        let ruling = self.ledger.apply(raised.into(), now);
+        if let Ruling::Refused { .. } = ruling {
+            self.counts.over_limit += 1;
+        }
+        if let (Some(call), Ruling::Banned { .. } | Ruling::Moved { .. }) = (call, ruling) {
+            self.responses.ruled(told.key().clone(), call);
+        }
+        self.journal.ruled(told, ruling);
+        ruling
     }
 
     fn let_go(&mut self) {

@@ -29,7 +29,7 @@ use tokio::time::{sleep, timeout};
 use super::problem::Problem;
 use super::{
     Asker, BAN, BANS, FORGIVE, HISTORY, HISTORY_MOST, HISTORY_TOLD, HistoryOf, MAX_BODY,
-    MAX_REASON, NotReloaded, Order, RELOAD, Request, STATUS, STOP, UNBAN, address, network, view,
+    MAX_REASON, MAX_WHOM, NotReloaded, Order, RELOAD, Request, STATUS, STOP, UNBAN, WHY, address, network, view,
 };
 use crate::ledger::Whom;
 use crate::offender::Offender;
@@ -80,6 +80,7 @@ fn router(requests: mpsc::Sender<Request>) -> Router {
         )
         .route(BANS, get(|State(requests)| ask(requests, Request::Bans)))
         .route(HISTORY, get(history))
+        .route(WHY, get(why))
         .route(RELOAD, post(reload))
         .route(BAN, post(ban))
         .route(UNBAN, post(unban))
@@ -173,6 +174,27 @@ async fn history(
         Ok(history) => Ok(Json(history).into_response()),
         Err(why) => Err(Problem::new(StatusCode::INTERNAL_SERVER_ERROR, why)),
     }
+}
+
+/// What the query of the question why says.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct WhyQuery {
+    address: String,
+}
+
+async fn why(
+    State(requests): State<mpsc::Sender<Request>>,
+    query: Result<Query<WhyQuery>, QueryRejection>,
+) -> Result<Response, Problem> {
+    let wrong = |why: String| Problem::new(StatusCode::UNPROCESSABLE_ENTITY, why);
+    let Query(WhyQuery { address }) = query
+        .map_err(|error| wrong(format!("expected `address` alone: {}", error.body_text())))?;
+    if !(1..=MAX_WHOM).contains(&address.len()) {
+        return Err(wrong(format!("expected an `address` of 1 to {MAX_WHOM} bytes")));
+    }
+    let why = answer(requests, move |reply| Request::Why(address, reply)).await?;
+    Ok(Json(why.map_err(wrong)?).into_response())
 }
 
 async fn reload(

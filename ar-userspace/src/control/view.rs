@@ -3,12 +3,14 @@
 //! Field names are stable. Times are RFC 3339 in UTC, durations are seconds.
 
 mod history;
+pub mod why;
 
 use serde::{Deserialize, Serialize};
 
 use crate::diagnostic::Located;
 
 pub use history::{End, EndedBy, History, Past};
+pub use why::Why;
 
 /// One banned address.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]

@@ -21,6 +21,7 @@ impl Daemon {
             Request::Status(reply) => reply_with(reply, self.status()),
             Request::Bans(reply) => reply_with(reply, self.bans()),
             Request::History(asked, reply) => self.tell_history(asked, reply),
+            Request::Why(text, reply) => self.tell_why(text, reply),
             Request::Reload(asker, reply) => {
                 self.journal.asked("reload", asker);
                 self.begin_reload(Some(reply));

@@ -154,6 +154,7 @@ impl Daemon {
         self.policy = Policy::new(Arc::new(config.clone()));
         self.fired.configure(&config);
         self.journal.configure(&config);
+        self.section_lines.add(&config, now);
         self.configured = now;
         let ledger_settings = ledger::Settings {
             repeated_offenders: config.repeated_offenders.clone(),

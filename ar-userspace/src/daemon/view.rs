@@ -39,7 +39,7 @@ pub fn enforced_ban(enforced: &Enforced, clocks: Clocks) -> view::Ban {
 }
 
 /// A wall time that does not fit stops at the ends of what 64 bits of nanoseconds hold.
-fn rfc3339(moment: Moment, clocks: Clocks) -> String {
+pub(super) fn rfc3339(moment: Moment, clocks: Clocks) -> String {
     written(clocks.wall_at(moment))
 }
 
@@ -165,6 +165,7 @@ fn held_by_program(record: Record) -> Option<Enforced> {
             rule_id: ban.rule_id,
         },
         counters: Counters::default(),
+        last_seen: None,
     })
 }
 

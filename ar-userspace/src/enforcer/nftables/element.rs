@@ -148,6 +148,7 @@ fn read_one(set: Set, element: &[u8], clock: KernelClock) -> Option<Enforced> {
             since,
             rule_id,
         },
+        last_seen: None,
         counters: find(element, EXPRESSION)
             .and_then(counted)
             .unwrap_or_default(),
