@@ -153,9 +153,7 @@ impl Default for Table {
     fn default() -> Self {
         Self {
             rows: vec![Row::default(); ROWS],
-            kept: std::iter::repeat_with(|| None)
-                .take(ROWS * WAYS)
-                .collect(),
+            kept: std::iter::repeat_with(|| None).take(ROWS * WAYS).collect(),
         }
     }
 }

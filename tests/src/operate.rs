@@ -6,6 +6,7 @@ mod history;
 mod orders;
 mod reload;
 mod socket;
+mod why;
 
 use anyhow::{Result, ensure};
 use tests::support::alert;

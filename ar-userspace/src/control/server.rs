@@ -29,7 +29,8 @@ use tokio::time::{sleep, timeout};
 use super::problem::Problem;
 use super::{
     Asker, BAN, BANS, FORGIVE, HISTORY, HISTORY_MOST, HISTORY_TOLD, HistoryOf, MAX_BODY,
-    MAX_REASON, MAX_WHOM, NotReloaded, Order, RELOAD, Request, STATUS, STOP, UNBAN, WHY, address, network, view,
+    MAX_REASON, MAX_WHOM, NotReloaded, Order, RELOAD, Request, STATUS, STOP, UNBAN, WHY, address,
+    network, view,
 };
 use crate::ledger::Whom;
 use crate::offender::Offender;
@@ -188,10 +189,12 @@ async fn why(
     query: Result<Query<WhyQuery>, QueryRejection>,
 ) -> Result<Response, Problem> {
     let wrong = |why: String| Problem::new(StatusCode::UNPROCESSABLE_ENTITY, why);
-    let Query(WhyQuery { address }) = query
-        .map_err(|error| wrong(format!("expected `address` alone: {}", error.body_text())))?;
+    let Query(WhyQuery { address }) =
+        query.map_err(|error| wrong(format!("expected `address` alone: {}", error.body_text())))?;
     if !(1..=MAX_WHOM).contains(&address.len()) {
-        return Err(wrong(format!("expected an `address` of 1 to {MAX_WHOM} bytes")));
+        return Err(wrong(format!(
+            "expected an `address` of 1 to {MAX_WHOM} bytes"
+        )));
     }
     let why = answer(requests, move |reply| Request::Why(address, reply)).await?;
     Ok(Json(why.map_err(wrong)?).into_response())

@@ -14,8 +14,8 @@ use super::view::rfc3339;
 use super::{Daemon, reply_with};
 use crate::clock;
 use crate::config::{Config, Enforcement};
-use crate::control::view::{self, why};
 use crate::control::network;
+use crate::control::view::{self, why};
 use crate::enforcer::Enforced;
 use crate::ledger::{AlertId, Ban, Key, Record, Ruling, Rung};
 use crate::offender::{Offender, Prefix};
@@ -70,7 +70,11 @@ impl Lines {
 
 impl Daemon {
     /// Answers what is known of an address, a network, or what an alert had in an address's place.
-    pub(super) fn tell_why(&mut self, text: String, reply: oneshot::Sender<Result<view::Why, String>>) {
+    pub(super) fn tell_why(
+        &mut self,
+        text: String,
+        reply: oneshot::Sender<Result<view::Why, String>>,
+    ) {
         // What was done before is told before.
         self.settle();
         let asked = match network(&text) {
@@ -98,9 +102,8 @@ impl Daemon {
             });
             match read {
                 Ok(read) => {
-                    let is_over = |past: &view::Past| {
-                        past.end.is_some_and(|end| end != view::End::Moved)
-                    };
+                    let is_over =
+                        |past: &view::Past| past.end.is_some_and(|end| end != view::End::Moved);
                     let past = told(read).bans.into_iter().filter(is_over);
                     answer.past = past.take(PAST).collect();
                 }
@@ -241,10 +244,7 @@ impl Daemon {
                 Expiry::At(end) => Some(rfc3339(end, clocks)),
                 Expiry::Never => None,
             },
-            seconds_left: ban
-                .until
-                .left(clocks.moment)
-                .map(|left| left.as_secs_f64()),
+            seconds_left: ban.until.left(clocks.moment).map(|left| left.as_secs_f64()),
             packets: enforced.map(|it| it.counters.packets),
             bytes: enforced.map(|it| it.counters.bytes),
             last_seen: enforced

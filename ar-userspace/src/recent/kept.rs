@@ -186,10 +186,7 @@ impl Kept {
         self.push_quoted(Field::Timestamp, context.timestamp);
         self.push(Field::AgentId, alert.agent_id.as_deref());
         self.push(Field::DstUser, alert.dstuser.as_deref());
-        self.push(
-            Field::Offender,
-            alert.offender.as_ref().map(|it| &*it.text),
-        );
+        self.push(Field::Offender, alert.offender.as_ref().map(|it| &*it.text));
         self.push_quoted(Field::Description, context.description);
         self.push_quoted(Field::FullLog, context.full_log);
         let start = self.text.len();
@@ -273,10 +270,7 @@ impl Kept {
             id: text(Field::Id),
             rule_id: self.rule_id,
             level: self.level,
-            groups: groups
-                .split_terminator(APART)
-                .map(Group::new)
-                .collect(),
+            groups: groups.split_terminator(APART).map(Group::new).collect(),
             agent_id: text(Field::AgentId),
             offender: Some(OffenderText {
                 text: Cow::Borrowed(self.offender_text()),
