@@ -132,6 +132,18 @@ impl<'a> Group<'a> {
     pub fn bytes(&self) -> impl Iterator<Item = u8> {
         self.prefix.bytes().chain(self.name.bytes())
     }
+
+    /// The token's length, in bytes.
+    #[must_use]
+    pub fn size(&self) -> usize {
+        self.prefix.len() + self.name.len()
+    }
+
+    /// Appends the token.
+    pub fn push_to(&self, text: &mut String) {
+        text.push_str(self.prefix);
+        text.push_str(&self.name);
+    }
 }
 
 impl fmt::Display for Group<'_> {

@@ -12,6 +12,7 @@ mod generate;
 mod history;
 mod list;
 mod output;
+mod page;
 mod reload;
 mod replay;
 mod run;
@@ -21,6 +22,7 @@ mod stop;
 mod store;
 mod top;
 mod unban;
+mod why;
 
 use std::ffi::OsString;
 use std::path::PathBuf;
@@ -45,7 +47,8 @@ const ALERTS_JSON: &str = "/var/ossec/logs/alerts/alerts.json";
     name = "arfw",
     version,
     about = "Active response for OSSEC and Wazuh, enforced in the kernel",
-    after_help = "Exit status: 0 done, 1 failed (unban and forgive: also when there was nothing to end or to forget), \
+    after_help = "Exit status: 0 done, 1 failed (unban and forgive: also when there was nothing to end or to forget; \
+                  why: when it is no address and no alert has it), \
                   2 wrong command line, 3 errors in the configuration, 4 the daemon does not run, \
                   5 nothing fires (explain)."
 )]
@@ -84,6 +87,8 @@ enum Command {
         #[command(flatten)]
         directories: Directories,
     },
+    /// Show why an address is banned or is not: bans and what led to them, alerts and what came of them, what ended
+    Why(why::Arguments),
     /// List who was banned, when, why, until when, and how it ended; newest first
     History(history::Arguments),
     /// Show how the daemon stands: interfaces, alerts, bans, packets
@@ -365,6 +370,7 @@ fn perform(arguments: Arguments) -> anyhow::Result<Exit> {
         Command::Explain(arguments) => explain::run(&arguments, json),
         Command::Replay(arguments) => replay::run(&arguments, json),
         Command::List { directories } => list::run(&directories, json),
+        Command::Why(arguments) => why::run(&arguments, json),
         Command::History(arguments) => history::run(&arguments, json),
         Command::Status { directories } => status::run(&directories, json),
         Command::Top(arguments) => top::run(&arguments, json),

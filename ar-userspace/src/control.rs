@@ -34,6 +34,8 @@ pub enum Request {
     History(HistoryOf, oneshot::Sender<Result<view::History, String>>),
     /// `GET /v1/events`: what happens from here on.
     Events(oneshot::Sender<Subscription>),
+    /// `GET /v1/why`: about this text; an error when it is a network with bits beyond its length.
+    Why(String, oneshot::Sender<Result<view::Why, String>>),
     /// `POST /v1/reload`: an error when the configuration cannot be read at all.
     Reload(Asker, oneshot::Sender<Result<view::Reload, NotReloaded>>),
     /// `POST /v1/ban`: bans by hand, in this order.
@@ -151,6 +153,12 @@ pub const BANS: &str = "/v1/bans";
 
 /// Path of [`view::History`]; takes `address` and `limit` in its query.
 pub const HISTORY: &str = "/v1/history";
+
+/// Path of [`view::Why`]; takes `address` in its query.
+pub const WHY: &str = "/v1/why";
+
+/// Bytes that whatever is asked about with [`WHY`] may have.
+pub const MAX_WHOM: usize = 256;
 
 /// Bans that a history tells when nobody says how many.
 pub const HISTORY_TOLD: u32 = 100;

@@ -23,8 +23,10 @@ mod service;
 mod shadow;
 mod steps;
 pub mod view;
+mod why;
 
 use std::collections::BTreeMap;
+use std::hash::RandomState;
 use std::io;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -44,6 +46,7 @@ use crate::enforcer::sockets::Sockets;
 use crate::enforcer::{Enforced, Enforcer, Leave, Links};
 use crate::ledger::{self, Key, Ledger, Limits, Ruling};
 use crate::policy::{Decision, Guard, Offence, Policy, Target};
+use crate::recent::{Act, Deed, Recent};
 use crate::responses_log::{Lines, ResponsesLog};
 use crate::source::file::Follower;
 use crate::source::{self, Batch, Condition, Load, Position};
@@ -63,6 +66,7 @@ use responses::Responses;
 use service::Service;
 pub use shadow::Shadow;
 use steps::Steps;
+use why::Lines as SectionLines;
 
 /// The name that a ban found in the kernel is given where the settings name none: the kernel knows no executable.
 const ADOPTED_AS: &str = "firewall-drop";
@@ -377,6 +381,8 @@ struct Daemon {
     ended: ledger::History,
     metrics: Metrics,
     handled: Handled,
+    recent: Recent,
+    section_lines: SectionLines,
     journal: Journal,
     /// How far it is behind the alert file.
     load: Arc<Load>,
@@ -449,6 +455,8 @@ impl Daemon {
             ended: ledger::History::default(),
             metrics: Metrics::default(),
             handled: Handled::default(),
+            recent: Recent::new(RandomState::new()),
+            section_lines: SectionLines::new(&settings.config, clocks.moment),
             journal: Journal::new(&settings),
             load: Arc::default(),
             read_to: None,
@@ -508,56 +516,72 @@ impl Daemon {
 
     fn judge(&mut self, alert: &Alert<'_>, line: &[u8], arrival: &Arrival) {
         match self.decide(alert, arrival.now()) {
-            Decision::Unmatched => {}
+            Decision::Unmatched => self.recent.unmatched(alert, arrival.now()),
             Decision::Refused { refusal, .. } => {
                 self.counts.matched += 1;
                 self.counts.refused += 1;
                 self.metrics.refused(refusal.word());
                 self.journal.refused(alert, &refusal);
+                self.recent.refused(alert, arrival.now(), &refusal);
             }
             Decision::Fired(offences) => {
                 self.counts.matched += 1;
                 if !self.handled.note(alert.id.as_deref(), arrival.may_repeat) {
                     self.counts.repeated += 1;
                     self.journal.repeated(alert);
+                    self.recent.repeated(alert, arrival.now());
                     return;
                 }
                 let (now, late) = (arrival.now(), arrival.late(&alert.context));
                 self.counts.late += u64::from(late.is_some());
-                for offence in offences {
+                let acts = offences.into_iter().map(|offence| {
                     let offence = self.settings.shadow.of(offence, &self.settings.config);
-                    let offence = Raised {
-                        offence,
-                        at: late.unwrap_or(now),
-                    };
-                    self.offend(offence, alert, line, now);
-                }
+                    let at = late.unwrap_or(now);
+                    self.offend(Raised { offence, at }, alert, line, now)
+                });
+                let acts = acts.collect();
+                self.recent.acted(alert, now, acts);
             }
         }
     }
 
-    fn offend(&mut self, raised: Raised, alert: &Alert<'_>, line: &[u8], now: Moment) {
+    fn offend(&mut self, raised: Raised, alert: &Alert<'_>, line: &[u8], now: Moment) -> Act {
         let offence = &raised.offence;
         self.metrics.matched(offence.response);
-        if offence.target != Target::Server {
-            self.counts.elsewhere += 1;
-            self.journal.elsewhere(offence);
-        } else if offence.enforcement == Enforcement::Program {
-            let call = self.fired.call(offence, alert, line);
-            self.fire(raised, call, now);
-        } else {
-            let told = self.journal.offence(offence);
-            let is_logged = self.responses.is_on() && !offence.executable.is_shadow();
-            let call = is_logged.then(|| self.fired.call(offence, alert, line));
-            let ruling = self.ledger.apply(raised.into(), now);
-            if let Ruling::Refused { .. } = ruling {
-                self.counts.over_limit += 1;
-            }
-            if let (Some(call), Ruling::Banned { .. } | Ruling::Moved { .. }) = (call, ruling) {
-                self.responses.ruled(told.key().clone(), call);
-            }
-            self.journal.ruled(told, ruling);
+        Act {
+            response: offence.response,
+            line: self.journal.line(offence.response),
+            executable: offence.executable.clone(),
+            deed: match offence.target {
+                Target::Server => Deed::Ruled(self.rule(raised, alert, line, now)),
+                ref elsewhere => {
+                    let elsewhere = elsewhere.clone();
+                    self.counts.elsewhere += 1;
+                    self.journal.elsewhere(offence);
+                    Deed::Elsewhere(elsewhere)
+                }
+            },
         }
+    }
+
+    fn rule(&mut self, raised: Raised, alert: &Alert<'_>, line: &[u8], now: Moment) -> Ruling {
+        let offence = &raised.offence;
+        if offence.enforcement == Enforcement::Program {
+            let call = self.fired.call(offence, alert, line);
+            return self.fire(raised, call, now);
+        }
+        let told = self.journal.offence(offence);
+        let is_logged = self.responses.is_on() && !offence.executable.is_shadow();
+        let call = is_logged.then(|| self.fired.call(offence, alert, line));
+        let ruling = self.ledger.apply(raised.into(), now);
+        if let Ruling::Refused { .. } = ruling {
+            self.counts.over_limit += 1;
+        }
+        if let (Some(call), Ruling::Banned { .. } | Ruling::Moved { .. }) = (call, ruling) {
+            self.responses.ruled(told.key().clone(), call);
+        }
+        self.journal.ruled(told, ruling);
+        ruling
     }
 
     fn let_go(&mut self) {

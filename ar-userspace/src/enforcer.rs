@@ -53,6 +53,20 @@ pub trait Enforcer {
         true
     }
 
+    /// The same of one offender; `None` when nothing stands for it itself.
+    ///
+    /// # Errors
+    ///
+    /// When the state cannot be read.
+    fn enforced_of(
+        &self,
+        offender: Offender,
+        clock: KernelClock,
+    ) -> anyhow::Result<Option<Enforced>> {
+        let mut all = self.enforced(clock)?.into_iter();
+        Ok(all.find(|enforced| enforced.offender == offender))
+    }
+
     /// Looks at up to `budget` more entries, as they are at this moment; a pass looks at each entry that has
     /// been there all the time at least once. What ought to stand there is the caller's to know.
     ///
@@ -129,6 +143,8 @@ pub struct Enforced {
     pub standing: Standing,
     /// What was dropped.
     pub counters: Counters,
+    /// When the last packet was; `None` when there was none, and when the backend does not tell.
+    pub last_seen: Option<Moment>,
 }
 
 /// One step of a pass over all that is enforced.

@@ -10,6 +10,7 @@ mod reload;
 mod settings;
 mod socket;
 mod top;
+mod why;
 
 use anyhow::{Result, ensure};
 use tests::support::alert;

@@ -27,6 +27,20 @@ impl<'a> Quoted<'a> {
             Cow::Borrowed(self.text)
         }
     }
+
+    /// Appends the beginning of the string that is meant, at most `most` bytes, and decodes no more than that.
+    pub fn decode_into(self, out: &mut String, most: usize) {
+        // No escape is longer than twelve bytes, nor shorter than what it stands for.
+        let mut ends = (0..=self.text.len().min(12 * most)).rev();
+        let head = ends.find_map(|end| self.text.get(..end));
+        let head = Self {
+            text: head.unwrap_or_default(),
+            ..self
+        };
+        let decoded = head.decode();
+        let mut ends = (0..=decoded.len().min(most)).rev();
+        out.push_str(ends.find_map(|end| decoded.get(..end)).unwrap_or_default());
+    }
 }
 
 fn unescape(text: &str) -> String {

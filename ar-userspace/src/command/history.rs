@@ -63,7 +63,7 @@ fn render(history: &view::History) -> String {
     lines.collect()
 }
 
-fn how(ban: &view::Past) -> String {
+pub(super) fn how(ban: &view::Past) -> String {
     let end = match ban.end {
         None => "banned",
         Some(view::End::Time) => "time",
@@ -81,7 +81,7 @@ fn how(ban: &view::Past) -> String {
 }
 
 /// What led to a ban, on one line, whatever an attacker or an operator wrote.
-fn why(ban: &view::Past) -> String {
+pub(super) fn why(ban: &view::Past) -> String {
     if let Some(by) = &ban.by_hand {
         return match by.reason.as_str() {
             "" => format!("uid {}", by.uid),

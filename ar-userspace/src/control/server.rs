@@ -31,8 +31,8 @@ use super::events::{self, Lease};
 use super::problem::Problem;
 use super::{
     Asker, BAN, BANS, EVENTS, FORGIVE, HISTORY, HISTORY_MOST, HISTORY_TOLD, HistoryOf, MAX_BODY,
-    MAX_REASON, METRICS, NotReloaded, Order, RELOAD, Request, STATUS, STOP, UNBAN, address,
-    network, view,
+    MAX_REASON, MAX_WHOM, METRICS, NotReloaded, Order, RELOAD, Request, STATUS, STOP, UNBAN, WHY,
+    address, network, view,
 };
 use crate::ledger::Whom;
 use crate::offender::Offender;
@@ -85,6 +85,7 @@ fn router(requests: mpsc::Sender<Request>) -> Router {
         .route(BANS, get(|State(requests)| ask(requests, Request::Bans)))
         .route(HISTORY, get(history))
         .route(EVENTS, get(events::stream))
+        .route(WHY, get(why))
         .route(RELOAD, post(reload))
         .route(BAN, post(ban))
         .route(UNBAN, post(unban))
@@ -186,6 +187,29 @@ async fn history(
         Ok(history) => Ok(Json(history).into_response()),
         Err(why) => Err(Problem::new(StatusCode::INTERNAL_SERVER_ERROR, why)),
     }
+}
+
+/// What the query of the question why says.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct WhyQuery {
+    address: String,
+}
+
+async fn why(
+    State(requests): State<mpsc::Sender<Request>>,
+    query: Result<Query<WhyQuery>, QueryRejection>,
+) -> Result<Response, Problem> {
+    let wrong = |why: String| Problem::new(StatusCode::UNPROCESSABLE_ENTITY, why);
+    let Query(WhyQuery { address }) =
+        query.map_err(|error| wrong(format!("expected `address` alone: {}", error.body_text())))?;
+    if !(1..=MAX_WHOM).contains(&address.len()) {
+        return Err(wrong(format!(
+            "expected an `address` of 1 to {MAX_WHOM} bytes"
+        )));
+    }
+    let why = answer(requests, move |reply| Request::Why(address, reply)).await?;
+    Ok(Json(why.map_err(wrong)?).into_response())
 }
 
 async fn reload(

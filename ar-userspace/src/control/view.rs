@@ -4,6 +4,7 @@
 
 mod event;
 mod history;
+pub mod why;
 
 use serde::{Deserialize, Serialize};
 
@@ -11,6 +12,7 @@ use crate::diagnostic::Located;
 
 pub use event::{Banned as BanEvent, Event, Happening, Refused};
 pub use history::{End, EndedBy, History, Past};
+pub use why::Why;
 
 /// One banned address.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]

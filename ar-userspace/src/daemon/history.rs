@@ -15,7 +15,7 @@ use crate::store::history::{Answer, Query, Told};
 use crate::time::{Expiry, Wall};
 
 /// How long an answer waits for what has just ended to be written.
-const WRITTEN_WITHIN: Duration = Duration::from_secs(1);
+pub(super) const WRITTEN_WITHIN: Duration = Duration::from_secs(1);
 
 impl Daemon {
     /// Answers from the store, as soon as what happened before is written.
@@ -40,7 +40,7 @@ impl Daemon {
     }
 }
 
-fn told(answer: Answer) -> view::History {
+pub(super) fn told(answer: Answer) -> view::History {
     let bans = answer.told.into_iter().filter_map(|told| match told {
         Told::Past(past) => Some(past_ban(
             &past.key,

@@ -26,6 +26,7 @@ impl Daemon {
                 self.places = self.places_now();
                 reply_with(reply, Ok(self.journal.subscribe()));
             }
+            Request::Why(text, reply) => self.tell_why(text, reply),
             Request::Reload(asker, reply) => {
                 self.journal.asked("reload", asker);
                 self.begin_reload(Some(reply));

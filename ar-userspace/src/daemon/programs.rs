@@ -72,8 +72,8 @@ impl Fired {
 }
 
 impl Daemon {
-    /// A response fired whose executable is to be run.
-    pub(super) fn fire(&mut self, raised: Raised, call: Call, now: Moment) {
+    /// A response fired whose executable is to be run; what the ledger decided, which the run may yet undo.
+    pub(super) fn fire(&mut self, raised: Raised, call: Call, now: Moment) -> Ruling {
         let told = self.journal.offence(&raised.offence);
         let key = told.key().clone();
         let fired = raised.clone();
@@ -84,10 +84,11 @@ impl Daemon {
             Ruling::Banned { .. } | Ruling::Moved { .. } | Ruling::AlreadyPermanent { .. } => {
                 let run = self.programs.request(key, call, ruling);
                 self.fired.runs.insert(run, (fired, told, ruling));
-                return;
+                return ruling;
             }
         }
         self.journal.ruled(told, ruling);
+        ruling
     }
 
     /// Hears what a run tells.

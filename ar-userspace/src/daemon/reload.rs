@@ -159,6 +159,7 @@ impl Daemon {
         self.fired.configure(&config);
         self.journal.configure(&config);
         self.metrics.configure();
+        self.section_lines.add(&config, now);
         self.configured = now;
         let ledger_settings = ledger::Settings {
             repeated_offenders: config.repeated_offenders.clone(),

@@ -173,6 +173,7 @@ fn held_by_program(record: Record) -> Option<Enforced> {
             shadow: false,
         },
         counters: Counters::default(),
+        last_seen: None,
     })
 }
 

@@ -39,6 +39,7 @@ impl Enforcer for DryRun {
             offender,
             standing,
             counters: Counters::default(),
+            last_seen: None,
         };
         Ok(self.standing.iter().map(enforced).collect())
     }

@@ -224,6 +224,25 @@ impl Enforcer for Xdp {
         self.state.enforced(clock)
     }
 
+    fn enforced_of(
+        &self,
+        offender: Offender,
+        clock: KernelClock,
+    ) -> anyhow::Result<Option<Enforced>> {
+        match offender.addr() {
+            IpAddr::V4(addr) => {
+                let octets = addr.octets();
+                let table = &self.state.v4;
+                table.enforced_of(offender, AddrV4 { octets }, clock)
+            }
+            IpAddr::V6(addr) => {
+                let octets = addr.octets();
+                let table = &self.state.v6;
+                table.enforced_of(offender, AddrV6 { octets }, clock)
+            }
+        }
+    }
+
     fn inspect(&mut self, budget: usize, clock: KernelClock) -> anyhow::Result<Inspection> {
         self.state.inspect(budget, clock)
     }

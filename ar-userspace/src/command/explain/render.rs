@@ -4,12 +4,8 @@ use std::time::Duration;
 
 use super::facts::{AlertFacts, Facts, OffenderFacts, Section};
 use crate::command::output;
+use crate::command::page::Page;
 use crate::diagnostic::{quote, visible};
-
-const COLUMNS: usize = 80;
-
-/// Columns before what a line says.
-const INDENT: usize = 16;
 
 pub(super) fn text(facts: &Facts) -> String {
     let mut page = Page::default();
@@ -178,53 +174,5 @@ fn listed(groups: &[String]) -> String {
     match groups {
         [] => "none".to_owned(),
         groups => visible(&groups.join(", ")),
-    }
-}
-
-/// Lines of a label and a text that is broken between words.
-#[derive(Default)]
-struct Page {
-    text: String,
-}
-
-impl Page {
-    fn blank(&mut self) {
-        self.text.push('\n');
-    }
-
-    fn head(&mut self, text: &str) {
-        self.broken("", 2, text);
-    }
-
-    fn line(&mut self, label: &str, text: &str) {
-        self.broken(&format!("    {label:<12}"), INDENT, text);
-    }
-
-    fn marked(&mut self, mark: char, label: &str, text: &str) {
-        self.broken(&format!("  {mark} {label:<12}"), INDENT, text);
-    }
-
-    /// `start` and the words of `text`; later lines begin `indent` columns in.
-    fn broken(&mut self, start: &str, indent: usize, text: &str) {
-        self.text.push_str(start);
-        let mut column = start.chars().count();
-        let mut is_first = true;
-        for word in text.split_whitespace() {
-            let width = word.chars().count();
-            if !is_first && column + 1 + width > COLUMNS {
-                self.text.push('\n');
-                self.text.extend(std::iter::repeat_n(' ', indent));
-                column = indent;
-                is_first = true;
-            }
-            if !is_first {
-                self.text.push(' ');
-                column += 1;
-            }
-            self.text.push_str(word);
-            column += width;
-            is_first = false;
-        }
-        self.text.push('\n');
     }
 }

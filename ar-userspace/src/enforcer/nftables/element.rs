@@ -149,6 +149,7 @@ fn read_one(set: Set, element: &[u8], clock: KernelClock) -> Option<Enforced> {
             rule_id,
             shadow: false,
         },
+        last_seen: None,
         counters: find(element, EXPRESSION)
             .and_then(counted)
             .unwrap_or_default(),

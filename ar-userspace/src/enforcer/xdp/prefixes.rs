@@ -181,6 +181,22 @@ impl<A: Address> Prefixes<A> {
         enforced::<A>(&self.bans, clock)
     }
 
+    /// What stands for one prefix itself. Of one that this daemon does not hold, nothing is told.
+    pub(super) fn enforced_of(
+        &self,
+        prefix: Prefix,
+        clock: KernelClock,
+    ) -> anyhow::Result<Option<Enforced>> {
+        if !self.ends.contains_key(&prefix) {
+            return Ok(None);
+        }
+        let reading = || format!("cannot look up the ban of {prefix}");
+        let value = self.bans.get(&key::<A>(prefix)?, 0).with_context(reading)?;
+        let end = value.own_expires_at_ns;
+        let offender = Offender::network(prefix);
+        Ok((end > clock.now_nanos()).then(|| told(offender, &value.ban, end, clock)))
+    }
+
     /// Gives the prefixes within another their ends anew.
     fn renew_nested(&mut self, outer: Prefix) -> anyhow::Result<()> {
         let behind = self.ends.range(outer..).map(|(&prefix, _)| prefix);

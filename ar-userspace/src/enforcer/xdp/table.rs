@@ -362,6 +362,27 @@ impl<A: Address> Table<A> {
     }
 }
 
+impl<A: Address> Table<A> {
+    /// What stands for one offender itself.
+    pub(super) fn enforced_of(
+        &self,
+        offender: Offender,
+        address: A,
+        clock: KernelClock,
+    ) -> anyhow::Result<Option<Enforced>> {
+        if !offender.is_host() {
+            return self.prefixes.enforced_of(offender.prefix(), clock);
+        }
+        match self.bans.get(&address, 0) {
+            Ok(ban) => Ok(running(address, &ban, clock)),
+            Err(error) if is_absent(&error) => Ok(None),
+            Err(error) => {
+                Err(error).with_context(|| format!("cannot look up the ban of {offender}"))
+            }
+        }
+    }
+}
+
 /// The bans of a map that somebody else keeps.
 pub(super) fn read<A: Address>(bans: Map, clock: KernelClock) -> anyhow::Result<Vec<Enforced>> {
     enforced(&HashMap::<_, A, Ban>::try_from(bans)?, clock)
@@ -417,6 +438,7 @@ pub(super) fn told(
             packets: ban.packets,
             bytes: ban.bytes,
         },
+        last_seen: (ban.last_seen_ns > 0).then(|| clock.moment(ban.last_seen_ns)),
     }
 }
 
