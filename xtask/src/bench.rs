@@ -7,6 +7,7 @@ mod data_plane;
 mod figures;
 mod floor;
 mod latency;
+mod peers;
 mod probe;
 mod replay;
 mod restart;

@@ -5,7 +5,7 @@
 
 mod bitcode;
 mod linker;
-mod packages;
+pub(crate) mod packages;
 mod toolchain;
 
 use std::env;
