@@ -19,10 +19,11 @@ use xtask::netns::{Link, offender_v4};
 
 use super::figures::Times;
 use super::floor::{self, Reader};
+use super::peers::{self, Peer};
 use super::probe::Probe;
 use crate::interrupt::Interrupt;
 use crate::scene::alert;
-use crate::shell::{self, say};
+use crate::shell::say;
 use fail2ban::Fail2ban;
 use load::Load;
 use ours::{ENFORCERS, Ours};
@@ -166,7 +167,8 @@ fn ours(daemon: &Path, interrupt: &Interrupt) -> Result<Vec<Side>> {
 
 fn peers(interrupt: &Interrupt) -> Result<Vec<Side>> {
     let mut sides = Vec::new();
-    if shell::find("iptables").is_some() {
+    let found = peers::ensure(&[Peer::Iptables, Peer::Fail2ban])?;
+    if found.program(Peer::Iptables).is_some() {
         let (link, way) = (Link::new()?, Box::new(Script::new()?));
         let label = "stock script, iptables; without reading";
         sides.push(Side::new(label, OF_SCRIPT, link, way));
