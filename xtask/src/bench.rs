@@ -6,7 +6,9 @@ mod burst;
 mod data_plane;
 mod figures;
 mod floor;
+mod growth;
 mod latency;
+mod peers;
 mod probe;
 mod replay;
 mod restart;
@@ -45,7 +47,7 @@ enum Which {
     /// Everything below
     #[default]
     All,
-    /// From an alert to the first packet that is dropped
+    /// From an alert to the first packet that is dropped, beside fail2ban and the stock script
     Latency,
     /// A thousand and ten thousand offenders in one write
     Burst,
@@ -57,6 +59,8 @@ enum Which {
     Store,
     /// Until the daemon is ready with many bans, after a kill and after a reboot
     Restart,
+    /// One new ban, alerts a second and memory, with a thousand to a million bans
+    Growth,
 }
 
 impl Which {
@@ -157,14 +161,17 @@ pub(crate) fn command(ws: &Workspace, arguments: &Arguments) -> Result<()> {
         let restarted = restart::measure(&daemon, &interrupt)?;
         figures.insert("restart".to_owned(), restarted);
     }
+    if which.includes(Which::Growth) {
+        figures.insert("growth".to_owned(), growth::measure(&daemon, &interrupt)?);
+    }
     match &arguments.json {
         Some(path) => write(path, &figures.into()),
         None => Ok(()),
     }
 }
 
-/// Alerts that [`BANNING`] bans for, about that many different offenders all over the address space.
-fn many_alerts(count: u32) -> String {
+/// Alerts of a rule, about that many different offenders all over the address space.
+fn many_alerts(rule: u32, count: u32) -> String {
     /// Odd, so that the product visits every address once before it visits one again.
     const STRIDE: u32 = 2_654_435_761;
     let first_octets = 11..=126_u32;
@@ -172,7 +179,7 @@ fn many_alerts(count: u32) -> String {
         .map(|number: u32| number.wrapping_mul(STRIDE))
         .filter(|address| first_octets.contains(&(address >> 24)))
         .take(count as usize)
-        .map(|address| alert(BANNING_RULE, 10, &Ipv4Addr::from(address).to_string()))
+        .map(|address| alert(rule, 10, &Ipv4Addr::from(address).to_string()))
         .collect()
 }
 

@@ -1,5 +1,5 @@
 //! What one packet costs, in nanoseconds over a program that does nothing: the `data-plane` program of the `tests`
-//! package, beside xdp-filter where it is installed. How it measures is said there.
+//! package, beside xdp-filter, which is installed when it is missing. How it measures is said there.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, Result};
 use serde_json::{Value, json};
 
+use super::peers::{self, Peer};
 use crate::build;
 use crate::shell::{self, say};
 use crate::workspace::Workspace;
@@ -17,12 +18,15 @@ const XDP_FILTER: &str = "bpf/xdpfilt_alw_ip.o";
 /// Measures everything; takes some minutes.
 pub(super) fn measure(ws: &Workspace) -> Result<Value> {
     let object = build::bench_object(ws)?;
+    let available = peers::ensure(&[Peer::XdpFilter])?;
     say(
         "\ndata plane: nanoseconds a packet over a bare program, best of 5 rounds in turns, many random addresses",
     );
-    let filter = xdp_filter();
+    let filter = available
+        .program(Peer::XdpFilter)
+        .and_then(|_| xdp_filter());
     if filter.is_none() {
-        say("  xdp-filter: SKIPPED, package xdp-tools is not installed");
+        say("  xdp-filter: not installed");
     }
     let mut cargo = ws.cargo();
     cargo.args(["run", "--quiet", "--release", "--package", "tests"]);

@@ -35,6 +35,11 @@ impl Times {
         self.percentile(100)
     }
 
+    /// How many there are.
+    pub(super) fn count(&self) -> usize {
+        self.sorted.len()
+    }
+
     /// The head of a table of [`Times::row`]s.
     pub(super) const HEAD: &str = "      best    median       p90       p99     worst";
 

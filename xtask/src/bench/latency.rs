@@ -1,174 +1,244 @@
-//! From an alert to its first dropped packet, one offender after the other.
+//! From an alert to its first dropped packet, one offender after the other, for us and for our peers in turns.
 //!
-//! The clock starts around the one write that appends the alert. It stops when the first packet that is dropped
-//! is sent; the ban took effect after the packet before that one, a few microseconds earlier. Included are
-//! the waking of the daemon, reading, deciding, and the write into the kernel's map.
+//! The clock starts with the one write that appends the alert, or the line of a log, or with the start of a program.
+//! It stops when the first packet that is dropped is sent; the ban took effect after the packet before that one, a few
+//! microseconds earlier. Included are the waking of whoever reads, reading, deciding, and the write into the kernel.
+//! The first offender of each is not counted: fail2ban makes its table or chain then.
+
+mod fail2ban;
+mod load;
+mod ours;
+mod script;
 
 use std::path::Path;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, ensure};
 use serde_json::{Value, json};
-use xtask::netns::{INTERFACE, Link, offender_v4};
+use xtask::netns::{Link, offender_v4};
 
 use super::figures::Times;
 use super::floor::{self, Reader};
+use super::peers::{self, Peer};
 use super::probe::Probe;
 use crate::interrupt::Interrupt;
-use crate::scene::{Alerts, Scene, alert};
+use crate::scene::alert;
 use crate::shell::say;
+use fail2ban::Fail2ban;
+use load::Load;
+use ours::{ENFORCERS, Ours};
+use script::Script;
 
+/// Offenders of each of ours, of the script, and of each fail2ban, which takes half a second for one.
 const OFFENDERS: u16 = 200;
+const OF_SCRIPT: u16 = 100;
+const OF_FAIL2BAN: u16 = 20;
 
-/// Other alerts, in which nobody is banned, that the daemon reads at the same time.
-const LOAD_PER_SECOND: u32 = 10_000;
+/// Offenders of one side until it is the next one's turn.
+const TURN: u16 = 10;
 
-/// Measures both with nothing else to read and under load.
+/// Something that bans whoever is reported to it.
+trait Way {
+    /// Reports an address, and returns when the clock started.
+    fn report(&mut self, link: &Link, offender: &str) -> Result<Instant>;
+
+    /// Waits for what the last report has started.
+    fn settle(&mut self, _interrupt: &Interrupt) -> Result<()> {
+        Ok(())
+    }
+
+    /// Begins to give it other things to read, if it can read.
+    fn load(&self) -> Result<Option<Load>> {
+        Ok(None)
+    }
+
+    /// Ends it, after a look whether all who were reported are banned.
+    fn stop(&mut self) -> Result<()> {
+        Ok(())
+    }
+}
+
+/// One of those that are compared, in namespaces of its own.
+struct Side {
+    label: &'static str,
+    offenders: u16,
+    way: Box<dyn Way>,
+    // After what runs in it: fields are dropped in order.
+    link: Link,
+    next: u16,
+    times: Vec<Duration>,
+    gaps: Vec<Duration>,
+}
+
+impl Side {
+    fn new(label: &'static str, offenders: u16, link: Link, way: Box<dyn Way>) -> Self {
+        Self {
+            label,
+            offenders,
+            way,
+            link,
+            next: 0,
+            times: Vec::new(),
+            gaps: Vec::new(),
+        }
+    }
+
+    /// The next offender; the first one of all is not counted.
+    fn ban(&mut self, interrupt: &Interrupt) -> Result<()> {
+        interrupt.check()?;
+        let offender = offender_v4(self.next);
+        let probe = Probe::open(&self.link, offender)?;
+        let start = self.way.report(&self.link, &offender.to_string())?;
+        let cut = probe
+            .until_dropped(interrupt)
+            .with_context(|| self.label.to_owned())?;
+        ensure!(
+            cut.first_dropped > start,
+            "{offender} was banned before it was reported"
+        );
+        self.way.settle(interrupt)?;
+        if self.next > 0 {
+            self.times.push(cut.first_dropped - start);
+            self.gaps.push(cut.first_dropped - cut.last_arrived);
+        }
+        self.next += 1;
+        Ok(())
+    }
+
+    /// Its next few offenders, if it has not had all.
+    fn turn(&mut self, interrupt: &Interrupt) -> Result<()> {
+        let end = (self.next.max(1) + TURN).min(self.offenders + 1);
+        while self.next < end {
+            self.ban(interrupt)?;
+        }
+        Ok(())
+    }
+
+    fn is_done(&self) -> bool {
+        self.next > self.offenders
+    }
+}
+
+/// Measures with nothing else to read, beside our peers, and then us alone under load.
 pub(super) fn measure(daemon: &Path, interrupt: &Interrupt) -> Result<Value> {
-    say(format_args!(
-        "\nlatency: an alert is appended -> a packet of its offender is dropped; {OFFENDERS} offenders, microseconds"
-    ));
+    say(
+        "\nlatency: an alert is appended -> a packet of its offender is dropped; in turns, microseconds",
+    );
+    let floors = floors(interrupt)?;
+    let mut sides = ours(daemon, interrupt)?;
+    sides.append(&mut peers(interrupt)?);
+    while let Some(side) = sides.iter().position(|side| !side.is_done()) {
+        for side in &mut sides[side..] {
+            side.turn(interrupt)?;
+        }
+    }
+    head("nothing else to read");
+    let idle = tell(sides)?;
+
+    let mut sides = ours(daemon, interrupt)?;
+    let mut rates = Vec::new();
+    while sides.iter().any(|side| !side.is_done()) {
+        for side in &mut sides {
+            let load = side.way.load()?;
+            let turned = side.turn(interrupt);
+            rates.extend(load.map(Load::stop).transpose()?);
+            turned?;
+        }
+    }
+    let rate = rates.iter().sum::<f64>() / f64::from(u32::try_from(rates.len())?);
+    head(&format!("among {rate:.0} other alerts/s"));
+    let load = tell(sides)?;
     Ok(json!({
-        "idle": round(daemon, interrupt, false)?,
-        "load": round(daemon, interrupt, true)?,
+        "floors": floors,
+        "idle": idle,
+        "load": load,
+        "load_alerts_per_second": rate,
     }))
 }
 
-fn round(daemon: &Path, interrupt: &Interrupt, loaded: bool) -> Result<Value> {
-    let link = Link::new()?;
-    let mut scene = Scene::new(daemon, super::BANNING)?;
-    let mut alerts = Alerts::open(&scene.alerts())?;
-    scene.start(interrupt, &link.host, &["--interface", INTERFACE])?;
-    let load = loaded.then(|| Load::start(&scene.alerts())).transpose()?;
-    let mut reader = Reader::start(&scene.alerts().with_file_name("floor"))?;
-    let mut neighbour = Probe::open(&link, offender_v4(0))?;
+fn ours(daemon: &Path, interrupt: &Interrupt) -> Result<Vec<Side>> {
+    let side = |&(label, arguments): &(&'static str, &[&str])| {
+        let link = Link::new()?;
+        let way = Ours::start(daemon, interrupt, &link, arguments)?;
+        Ok(Side::new(label, OFFENDERS, link, Box::new(way)))
+    };
+    ENFORCERS.iter().map(side).collect()
+}
 
-    let mut series = Series::default();
-    for number in 1..=OFFENDERS {
-        interrupt.check()?;
-        let offender = offender_v4(number);
-        let line = alert(super::BANNING_RULE, 10, &offender.to_string());
-        series
-            .reader
-            .push(reader.time(&line, &mut neighbour, interrupt)?);
-        series.program.push(floor::run_true()?);
-
-        let probe = Probe::open(&link, offender)?;
-        let start = Instant::now();
-        alerts.append(&line).context("cannot append an alert")?;
-        let written = Instant::now();
-        let cut = probe.until_dropped(interrupt)?;
-        ensure!(
-            cut.first_dropped > start,
-            "{offender} was banned before its alert"
-        );
-        series.from_start.push(cut.first_dropped - start);
-        series
-            .from_return
-            .push(cut.first_dropped.saturating_duration_since(written));
-        series.gap.push(cut.first_dropped - cut.last_arrived);
+fn peers(interrupt: &Interrupt) -> Result<Vec<Side>> {
+    let mut sides = Vec::new();
+    let found = peers::ensure(&[Peer::Iptables, Peer::Fail2ban])?;
+    if found.program(Peer::Iptables).is_some() {
+        let (link, way) = (Link::new()?, Box::new(Script::new()?));
+        let label = "stock script, iptables; without reading";
+        sides.push(Side::new(label, OF_SCRIPT, link, way));
+    } else {
+        say("  stock script: SKIPPED, package iptables is not installed");
     }
-    let banned = scene.bans()?.len();
-    ensure!(
-        banned == usize::from(OFFENDERS),
-        "{banned} of {OFFENDERS} are banned"
-    );
-    let rate = load.map(Load::stop).transpose()?;
-    scene.stop()?;
-    series.tell(rate)
-}
-
-#[derive(Default)]
-struct Series {
-    from_return: Vec<Duration>,
-    from_start: Vec<Duration>,
-    gap: Vec<Duration>,
-    reader: Vec<Duration>,
-    program: Vec<Duration>,
-}
-
-impl Series {
-    fn tell(self, rate: Option<f64>) -> Result<Value> {
-        let title = match rate {
-            None => "nothing else to read".to_owned(),
-            Some(rate) => format!("among {rate:.0} other alerts/s"),
-        };
-        say(format_args!("{title:<46}{}", Times::HEAD));
-        let rows = [
-            (
-                "first drop after the write returned",
-                "from_return",
-                self.from_return,
-            ),
-            (
-                "first drop after the write began",
-                "from_start",
-                self.from_start,
-            ),
-            ("  resolution: between two packets", "resolution", self.gap),
-            (
-                "floor: inotify and a read, nothing more",
-                "floor_inotify",
-                self.reader,
-            ),
-            ("floor: starting `true`", "floor_true", self.program),
-        ];
-        let mut json = json!({ "other_alerts_per_second": rate });
-        for (label, key, times) in rows {
-            let times = Times::new(times).context("nothing was measured")?;
-            say(format_args!("  {label:<44}{}", times.row()));
-            json[key] = times.json();
+    for (label, backend, action) in fail2ban::KINDS {
+        if let Some(why) = Fail2ban::is_missing(backend) {
+            say(format_args!("  {label}: SKIPPED, {why}"));
+            continue;
         }
-        Ok(json)
+        let link = Link::new()?;
+        let way = Fail2ban::start(interrupt, &link, backend, action)?;
+        sides.push(Side::new(label, OF_FAIL2BAN, link, Box::new(way)));
     }
+    Ok(sides)
 }
 
-/// Appends alerts at a steady rate.
-struct Load {
-    start: Instant,
-    stop: Arc<AtomicBool>,
-    thread: JoinHandle<Result<u32>>,
+fn head(title: &str) {
+    say(format_args!("{title:<46}    n{}  times ours", Times::HEAD));
 }
 
-impl Load {
-    fn start(path: &Path) -> Result<Self> {
-        const PER_WRITE: u32 = 20;
-        let mut alerts = Alerts::open(path)?;
-        // A level that the configuration does nothing about, and somebody else each time.
-        let lines: String = (0..PER_WRITE)
-            .map(|n| alert(1002, 2, &format!("203.0.113.{n}")))
-            .collect();
-        let stop = Arc::<AtomicBool>::default();
-        let thread = thread::spawn({
-            let stop = stop.clone();
-            move || {
-                let mut written = 0;
-                let mut due = Instant::now();
-                while !stop.load(Ordering::Acquire) {
-                    alerts.append(&lines).context("cannot append alerts")?;
-                    written += PER_WRITE;
-                    due += Duration::from_secs(1) * PER_WRITE / LOAD_PER_SECOND;
-                    thread::sleep(due.saturating_duration_since(Instant::now()));
-                }
-                Ok(written)
-            }
-        });
-        Ok(Self {
-            start: Instant::now(),
-            stop,
-            thread,
-        })
-    }
+fn row(label: &str, times: &Times, ours: Option<Duration>) {
+    let ratio = ours.map_or(String::new(), |ours| {
+        let ratio = times.median().as_secs_f64() / ours.as_secs_f64();
+        format!("{ratio:>12.1}")
+    });
+    say(format_args!(
+        "  {label:<44}{:>5}{}{ratio}",
+        times.count(),
+        times.row()
+    ));
+}
 
-    /// Ends, and returns how many there were in a second.
-    fn stop(self) -> Result<f64> {
-        self.stop.store(true, Ordering::Release);
-        let took = self.start.elapsed();
-        let joined = self.thread.join();
-        let written = joined.unwrap_or_else(|panic| std::panic::resume_unwind(panic))?;
-        Ok(f64::from(written) / took.as_secs_f64())
+/// Stops all of them, and tells each beside the first one.
+fn tell(sides: Vec<Side>) -> Result<Value> {
+    let mut first = None;
+    let mut gaps = Vec::new();
+    let mut told = Vec::new();
+    for mut side in sides {
+        side.way.stop().with_context(|| side.label.to_owned())?;
+        let times = Times::new(side.times).context("nothing was measured")?;
+        let ours = *first.get_or_insert(times.median());
+        row(side.label, &times, Some(ours));
+        gaps.append(&mut side.gaps);
+        told.push(json!({ "what": side.label, "from_start": times.json() }));
     }
+    let gaps = Times::new(gaps).context("nothing was measured")?;
+    row("resolution: between two packets", &gaps, None);
+    told.push(json!({ "what": "resolution", "from_start": gaps.json() }));
+    Ok(json!(told))
+}
+
+/// What the machine allows: a follower that does nothing, and the start of a program.
+fn floors(interrupt: &Interrupt) -> Result<Value> {
+    let link = Link::new()?;
+    let directory = tempfile::tempdir().context("cannot make a directory")?;
+    let mut reader = Reader::start(&directory.path().join("floor"))?;
+    let mut neighbour = Probe::open(&link, offender_v4(0))?;
+    let line = alert(super::BANNING_RULE, 10, &offender_v4(1).to_string());
+    let (mut reads, mut programs) = (Vec::new(), Vec::new());
+    for _ in 0..OFFENDERS {
+        interrupt.check()?;
+        reads.push(reader.time(&line, &mut neighbour, interrupt)?);
+        programs.push(floor::run_true()?);
+    }
+    let reads = Times::new(reads).context("nothing was measured")?;
+    let programs = Times::new(programs).context("nothing was measured")?;
+    head("floors");
+    row("inotify and a read, nothing more", &reads, None);
+    row("starting `true`", &programs, None);
+    Ok(json!({ "inotify": reads.json(), "true": programs.json() }))
 }

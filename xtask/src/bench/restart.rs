@@ -45,7 +45,7 @@ fn rounds(daemon: &Path, interrupt: &Interrupt, size: u32) -> Result<Value> {
     scene.start(interrupt, &link.host, &arguments)?;
     let start = Instant::now();
     alerts
-        .append(&many_alerts(size))
+        .append(&many_alerts(super::BANNING_RULE, size))
         .context("cannot append alerts")?;
     until_banned(&scene, interrupt, start, size)?;
     // From here on, all of it is in the store.

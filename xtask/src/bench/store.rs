@@ -27,7 +27,7 @@ pub(super) fn measure(daemon: &Path, interrupt: &Interrupt) -> Result<Value> {
     say(format_args!(
         "\nstore: {BANS} alerts about as many new offenders in one write, until all are banned and stored; {ROUNDS} rounds in turns"
     ));
-    let alerts = many_alerts(BANS);
+    let alerts = many_alerts(super::BANNING_RULE, BANS);
     let (mut on_disk, mut in_memory) = (Vec::new(), Vec::new());
     for _ in 0..ROUNDS {
         on_disk.push(round(daemon, interrupt, &env::temp_dir(), &alerts)?);
