@@ -34,7 +34,13 @@ pub(super) fn run(directories: &Directories, json: bool) -> anyhow::Result<Exit>
 
 /// One line. What others wrote is escaped.
 fn render(event: &view::Event) -> String {
-    let told = match &event.what {
+    let told = told(&event.what);
+    format!("{} #{} {told}", event.time, event.sequence)
+}
+
+/// What happened, without when.
+pub(super) fn told(what: &Happening) -> String {
+    let told = match what {
         Happening::Begin { version, pid } => format!("begin: arfw {version}, process {pid}"),
         Happening::Missed { events } => format!("missed: {events} events were not taken in time"),
         Happening::Ban(ban) => banned("ban", ban),
@@ -102,7 +108,7 @@ fn render(event: &view::Event) -> String {
         }
         Happening::Stop {} => "stop".to_owned(),
     };
-    format!("{} #{} {}", event.time, event.sequence, told.trim_end())
+    told.trim_end().to_owned()
 }
 
 fn banned(what: &str, ban: &view::BanEvent) -> String {

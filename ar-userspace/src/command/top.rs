@@ -8,7 +8,7 @@ mod state;
 mod tests;
 
 use std::io::{self, IsTerminal as _};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::mpsc;
 use std::thread;
 use std::time::{Duration, Instant};
@@ -19,7 +19,7 @@ use ratatui::crossterm::event::{self, Event, KeyEventKind};
 use serde::Serialize;
 
 use super::run::on_runtime;
-use super::{Directories, Exit, output, unban};
+use super::{Directories, Exit, events, output, unban};
 use crate::control::{self, Unreachable, view};
 use draw::{Paint, draw};
 use state::{Host, Look, State, Wish};
@@ -49,7 +49,8 @@ fn interval(text: &str) -> Result<Duration, String> {
 
 /// What comes from the threads.
 enum News {
-    Look(anyhow::Result<Look>),
+    Look(anyhow::Result<Box<Look>>),
+    Event(String),
     Said(String),
 }
 
@@ -78,6 +79,7 @@ pub(super) fn run(arguments: &Arguments, json: bool) -> anyhow::Result<Exit> {
     let colour = std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty());
     let (tell, news) = mpsc::channel();
     watch(socket.clone(), began, arguments.interval, tell.clone());
+    listen(socket.clone(), arguments.interval, tell.clone());
     let mut terminal = ratatui::try_init().context("cannot use this terminal")?;
     let ended = screen(&mut terminal, state, Paint { colour }, &news, &|address| {
         unban_beside(socket.clone(), address, tell.clone());
@@ -109,8 +111,9 @@ fn screen(
         }
         for news in news.try_iter() {
             match news {
-                News::Look(Ok(look)) => state.look(look),
+                News::Look(Ok(look)) => state.look(*look),
                 News::Look(Err(error)) => state.trouble = format!("{error:#}"),
+                News::Event(text) => state.event(text),
                 News::Said(said) => state.said = said,
             }
         }
@@ -119,7 +122,7 @@ fn screen(
 
 /// Prints a line a look, until the reader or the daemon goes.
 fn lines(
-    socket: &PathBuf,
+    socket: &Path,
     began: Instant,
     interval: Duration,
     mut state: State,
@@ -138,7 +141,7 @@ fn lines(
     }
 }
 
-fn look(socket: &PathBuf, began: Instant) -> anyhow::Result<Look> {
+fn look(socket: &Path, began: Instant) -> anyhow::Result<Look> {
     on_runtime(async {
         let status = control::get::<view::Status>(socket, control::STATUS).await?;
         let bans = control::get::<Vec<view::Ban>>(socket, control::BANS).await?;
@@ -160,9 +163,28 @@ fn watch(socket: PathBuf, began: Instant, interval: Duration, tell: mpsc::Sender
             let look = look(&socket, began);
             // A million bans take their time to be told. The daemon shall not be kept busy by whoever watches it.
             pause = interval.max(from.elapsed() * 10);
-            if tell.send(News::Look(look)).is_err() {
+            if tell.send(News::Look(look.map(Box::new))).is_err() {
                 return;
             }
+        }
+    });
+}
+
+/// Tells what happens, until nobody listens; a daemon that comes back is listened to again.
+fn listen(socket: PathBuf, again_after: Duration, tell: mpsc::Sender<News>) {
+    thread::spawn(move || {
+        let mut is_closed = false;
+        while !is_closed {
+            // That there is no daemon is told by the looks.
+            let _ = on_runtime(control::listen(&socket, |event| {
+                // Times are RFC 3339 in UTC: of it, hours, minutes and seconds.
+                let time = event.time.get(11..19).unwrap_or(&event.time);
+                let text = format!("{time} {}", events::told(&event.what));
+                is_closed = tell.send(News::Event(text)).is_err();
+                ensure!(!is_closed, "the screen is closed");
+                Ok(())
+            }));
+            thread::sleep(again_after);
         }
     });
 }

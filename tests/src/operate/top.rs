@@ -95,12 +95,14 @@ fn an_operator_unbans_from_the_screen() -> Result<()> {
         terminal: vt100::Parser::default(),
     };
     screen.wait_for(V6)?;
+    screen.wait_for(" begin: arfw ")?;
     screen.press("/0.7", "filter: 0.7_")?;
     screen.press("\ru", "End all bans of 198.51.100.7 now?")?;
     screen.press("n", "198.51.100.7 stays banned")?;
     ensure!(scene.banned()? == [V4, V6], "{:?}", scene.banned()?);
     screen.press("/\x7f\x7f\x7f2001\ru", "End all bans of 2001:db8::7 now?")?;
     screen.press("y", "2001:db8::7: firewall-drop ended")?;
+    screen.wait_for(" unban 2001:db8::7 by firewall-drop: by hand")?;
     ensure!(scene.banned()? == [V4], "{:?}", scene.banned()?);
     // Escape and a letter right behind it would be one key.
     screen.press("/\x7f\x7f\x7f\x7f\r", "1 banned, by drops a second")?;

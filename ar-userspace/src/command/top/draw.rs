@@ -127,6 +127,9 @@ fn alarms(state: &State) -> Vec<String> {
             interface.name, interface.why
         ));
     }
+    if status.shadow.all {
+        alarms.push("SHADOW MODE: packets are counted, and nothing is dropped".to_owned());
+    }
     if !status.enabled {
         alarms.push(format!(
             "ACTIVE RESPONSE IS SWITCHED OFF in {}",

@@ -1,7 +1,7 @@
 //! What the live screen knows, without a terminal and without a clock: looks and keys in, orders out.
 
 use std::cmp::Reverse;
-use std::collections::{HashMap, VecDeque};
+use std::collections::{BTreeMap, VecDeque};
 use std::time::Duration;
 
 use ratatui::crossterm::event::{KeyCode, KeyEvent, KeyModifiers};
@@ -111,7 +111,7 @@ pub(super) struct State {
     pub(super) selected: usize,
     hosts: Vec<Host>,
     /// Packets of each host, and of all, at the look before, and when that was.
-    before: Option<(Duration, HashMap<String, u64>, u64)>,
+    before: Option<(Duration, BTreeMap<String, u64>, u64)>,
 }
 
 impl State {

@@ -19,6 +19,7 @@ fn ban(address: &str, packets: u64, seconds_left: Option<f64>, rule_id: u32) -> 
         rule_id,
         packets,
         bytes: packets * 60,
+        shadow: false,
         by: vec![view::Holder {
             executable: "firewall-drop".to_owned(),
             offences: 1,
@@ -44,6 +45,8 @@ fn status(banned: u64) -> view::Status {
         pid: 4711,
         uptime_seconds: 3_725.4,
         config: "/var/ossec/etc/ossec.conf".to_owned(),
+        settings: None,
+        shadow: view::Shadow::default(),
         enabled: true,
         responses: 3,
         alerts: "/var/ossec/logs/alerts/alerts.json".to_owned(),
