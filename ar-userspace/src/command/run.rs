@@ -101,11 +101,7 @@ pub(super) fn on_runtime<T>(future: impl Future<Output = anyhow::Result<T>>) -> 
 }
 
 fn enforcer(arguments: &RunArguments) -> anyhow::Result<Started> {
-    let limits = |bans_v4: u32, bans_v6: u32| Limits {
-        bans_v4: bans_v4 as usize,
-        bans_v6: bans_v6 as usize,
-        ..Limits::default()
-    };
+    let limits = |bans_v4: u32, bans_v6: u32| Limits::with_room(bans_v4 as usize, bans_v6 as usize);
     match arguments.enforcer {
         EnforcerKind::DryRun => Ok(Started {
             enforcer: Box::new(DryRun::default()),

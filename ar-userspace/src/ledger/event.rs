@@ -40,6 +40,21 @@ pub struct Limits {
     pub remembered: usize,
 }
 
+impl Limits {
+    /// For a kernel that has room for so many addresses. As many keys can be remembered as it can hold offenders, so that
+    /// none is refused while there is room for it.
+    #[must_use]
+    pub fn with_room(bans_v4: usize, bans_v6: usize) -> Self {
+        let usual = Self::default();
+        Self {
+            bans_v4,
+            bans_v6,
+            remembered: usual.remembered.max(bans_v4 + bans_v6 + 2 * usual.prefixes),
+            ..usual
+        }
+    }
+}
+
 impl Default for Limits {
     fn default() -> Self {
         Self {

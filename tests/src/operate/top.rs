@@ -158,7 +158,7 @@ fn as_json_it_tells_a_line_a_look_until_the_daemon_goes() -> Result<()> {
     }
     scene.home.output(&["stop"])?;
     // What was told before the stop may still be there.
-    while let Some(line) = lines.next() {
+    for line in lines {
         line?;
     }
     let output = top.wait_with_output()?;

@@ -19,8 +19,6 @@ use crate::shell::{self, say};
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Peer {
     XdpFilter,
-    Nftables,
-    Ipset,
     Iptables,
     Fail2ban,
 }
@@ -30,8 +28,6 @@ impl Peer {
     pub(super) fn program(self) -> &'static str {
         match self {
             Self::XdpFilter => "xdp-filter",
-            Self::Nftables => "nft",
-            Self::Ipset => "ipset",
             Self::Iptables => "iptables",
             Self::Fail2ban => "fail2ban-client",
         }
@@ -41,8 +37,6 @@ impl Peer {
     pub(super) fn package(self) -> &'static str {
         match self {
             Self::XdpFilter => "xdp-tools",
-            Self::Nftables => "nftables",
-            Self::Ipset => "ipset",
             Self::Iptables => "iptables",
             Self::Fail2ban => "fail2ban",
         }

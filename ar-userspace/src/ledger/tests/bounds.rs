@@ -167,3 +167,14 @@ fn places_are_used_again_and_a_chain_survives_the_loss_of_any_link() {
         );
     }
 }
+
+#[test]
+fn whoever_the_kernel_has_room_for_can_be_remembered() {
+    assert_eq!(Limits::with_room(131_072, 131_072).remembered, 1_000_000);
+    let big = Limits::with_room(1_000_000, 1_000_000);
+    assert_eq!(big.remembered, 2_262_144);
+    assert_eq!(
+        (big.bans_v4, big.bans_v6, big.prefixes),
+        (1_000_000, 1_000_000, 131_072)
+    );
+}
