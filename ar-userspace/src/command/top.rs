@@ -11,7 +11,7 @@ use std::io::{self, IsTerminal as _};
 use std::path::{Path, PathBuf};
 use std::sync::mpsc;
 use std::thread;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use anyhow::{Context as _, ensure};
 use clap::Args;
@@ -20,7 +20,9 @@ use serde::Serialize;
 
 use super::run::on_runtime;
 use super::{Directories, Exit, events, output, unban};
+use crate::clock;
 use crate::control::{self, Unreachable, view};
+use crate::time::Moment;
 use draw::{Paint, draw};
 use state::{Host, Look, State, Wish};
 
@@ -65,7 +67,7 @@ struct Told<'a> {
 
 pub(super) fn run(arguments: &Arguments, json: bool) -> anyhow::Result<Exit> {
     let socket = arguments.directories.socket();
-    let began = Instant::now();
+    let began = clock::now();
     let mut state = State::default();
     // The first look decides whether there is anything to show.
     state.look(look(&socket, began)?);
@@ -123,7 +125,7 @@ fn screen(
 /// Prints a line a look, until the reader or the daemon goes.
 fn lines(
     socket: &Path,
-    began: Instant,
+    began: Moment,
     interval: Duration,
     mut state: State,
 ) -> anyhow::Result<Exit> {
@@ -141,12 +143,12 @@ fn lines(
     }
 }
 
-fn look(socket: &Path, began: Instant) -> anyhow::Result<Look> {
+fn look(socket: &Path, began: Moment) -> anyhow::Result<Look> {
     on_runtime(async {
         let status = control::get::<view::Status>(socket, control::STATUS).await?;
         let bans = control::get::<Vec<view::Ban>>(socket, control::BANS).await?;
         Ok(Look {
-            at: began.elapsed(),
+            at: clock::now().since(began),
             status,
             bans,
         })
@@ -154,15 +156,15 @@ fn look(socket: &Path, began: Instant) -> anyhow::Result<Look> {
 }
 
 /// Looks again and again, until nobody listens.
-fn watch(socket: PathBuf, began: Instant, interval: Duration, tell: mpsc::Sender<News>) {
+fn watch(socket: PathBuf, began: Moment, interval: Duration, tell: mpsc::Sender<News>) {
     thread::spawn(move || {
         let mut pause = interval;
         loop {
             thread::sleep(pause);
-            let from = Instant::now();
+            let from = clock::now();
             let look = look(&socket, began);
             // A million bans take their time to be told. The daemon shall not be kept busy by whoever watches it.
-            pause = interval.max(from.elapsed() * 10);
+            pause = interval.max(clock::now().since(from) * 10);
             if tell.send(News::Look(look.map(Box::new))).is_err() {
                 return;
             }

@@ -1,3 +1,5 @@
+//! What is remembered of alerts, and for how long.
+
 use super::*;
 
 fn note(recent: &mut Recent, line: &str, now: u64) {
