@@ -11,7 +11,7 @@ mod kept;
 #[cfg(test)]
 mod tests;
 
-use std::hash::{BuildHasher as _, Hash as _, Hasher as _, RandomState};
+use std::hash::{BuildHasher as _, RandomState};
 
 use crate::alert::Alert;
 use crate::offender::{Offender, Prefix};
@@ -127,10 +127,8 @@ impl Recent {
     }
 
     fn row(&self, whom: Whom<'_>) -> usize {
-        let mut hasher = self.hashes.build_hasher();
-        whom.hash(&mut hasher);
         // Rows are a power of two.
-        usize::try_from(hasher.finish() % ROWS as u64).unwrap_or(0)
+        usize::try_from(self.hashes.hash_one(whom) % ROWS as u64).unwrap_or(0)
     }
 }
 

@@ -1,3 +1,5 @@
+//! The bound of the memory, and what is found in it.
+
 use super::*;
 
 fn note(recent: &mut Recent, line: &str, now: u64) {
