@@ -1,4 +1,4 @@
-//! What is remembered of alerts, and for how long.
+//! The bound of the memory, and what is found in it.
 
 use super::*;
 
