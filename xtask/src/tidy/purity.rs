@@ -58,6 +58,7 @@ const KERNEL_USER: [&str; 2] = ["enforcer", "xdp"];
 const UNSAFE: [&str; 5] = [
     "ar-ebpf/src/batch.rs",
     "ar-ebpf/src/bench.rs",
+    "ar-ebpf/src/designs.rs",
     "ar-ebpf/src/lib.rs",
     "ar-ebpf/src/maps.rs",
     "ar-ebpf/src/packet.rs",
