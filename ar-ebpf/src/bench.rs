@@ -1,10 +1,22 @@
 //! Programs for `cargo xtask bench`, never for a host: a driver that puts one of many source addresses into the
-//! frame and calls the program that is measured, and the floor, programs that do nothing.
+//! frame and calls the program that is measured, and the floor, programs that do nothing. `designs` are other ways
+//! to hold bans, beside which that of the host's program is measured.
 //!
 //! One address again and again would find its table entry in the nearest cache; many cost what they cost a host.
 //! The kernel lets a program call only such as agree with it in multi-buffer frames, hence two of each.
 
 #![cfg_attr(target_arch = "bpf", no_std, no_main)]
+// As for the programs of a host.
+#![cfg_attr(target_arch = "bpf", feature(asm_experimental_arch))]
+
+#[cfg(target_arch = "bpf")]
+mod designs;
+#[cfg(target_arch = "bpf")]
+#[expect(
+    dead_code,
+    reason = "these programs take frames of several buffers only"
+)]
+mod packet;
 
 #[cfg(target_arch = "bpf")]
 mod entry {

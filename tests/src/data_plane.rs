@@ -4,6 +4,8 @@
 //! that tables are not found in the nearest cache. It costs the same for all; so what a program costs is its time
 //! less that of a bare one. Nothing here is a test: the figures are of the machine and the hour.
 
+mod designs;
+
 use std::fs;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::path::{Path, PathBuf};
@@ -22,6 +24,7 @@ use aya::util::nr_cpus;
 use aya::{Ebpf, EbpfLoader};
 use serde::Serialize;
 
+use self::designs::Designs;
 use crate::support::packet::{self, udp};
 
 /// Packets of one measurement.
@@ -37,7 +40,8 @@ const XDP_PASS: u32 = 2;
 /// The time of one case.
 #[derive(Debug, Serialize)]
 pub struct Figure {
-    /// `arfw`, `xdp-filter`, `bare drop` or `bare pass`.
+    /// `arfw`, `xdp-filter`, `bare drop`, `bare pass`, or a design that was weighed: `hash small`, `bucket details`,
+    /// `bucket`.
     pub program: &'static str,
     /// 4 or 6.
     pub family: u8,
@@ -82,6 +86,10 @@ pub fn measure(objects: &Objects, family: u8, bans: u32, prefixes: u32) -> Resul
         )?),
         _ => None,
     };
+    let designs = match prefixes {
+        0 => Some(Designs::load(&objects.bench, family, &banned)?),
+        _ => None,
+    };
     let mut frags = Driver::load(&objects.bench, false)?;
     let mut linear = Driver::load(&objects.bench, true)?;
     let mut figures = Vec::new();
@@ -100,6 +108,9 @@ pub fn measure(objects: &Objects, family: u8, bans: u32, prefixes: u32) -> Resul
         add("arfw", hit);
         if filter.is_some() {
             add("xdp-filter", hit);
+        }
+        if designs.is_some() {
+            Designs::names().into_iter().for_each(|name| add(name, hit));
         }
     }
     for _ in 0..ROUNDS {
@@ -126,6 +137,9 @@ pub fn measure(objects: &Objects, family: u8, bans: u32, prefixes: u32) -> Resul
                     linear.bare(&name, family, action)? - frags.bare(&name, family, action)?;
                 let ns = linear.run(filter.program()?, family, action)?;
                 note("xdp-filter", ns - driver);
+            }
+            for (name, program) in designs.iter().flat_map(Designs::programs) {
+                note(name, frags.run(program?, family, action)?);
             }
         }
     }

@@ -37,6 +37,7 @@ pub(super) fn measure(ws: &Workspace) -> Result<Value> {
     let figures: Result<Vec<Value>, _> = text.lines().map(serde_json::from_str).collect();
     let figures = figures.context("cannot read what `data-plane` says")?;
     table(&figures);
+    designs(&figures);
     Ok(json!(figures))
 }
 
@@ -77,17 +78,44 @@ fn best(figure: &Value) -> Option<f64> {
     rounds.filter_map(Value::as_f64).reduce(f64::min)
 }
 
+/// What was measured together.
+fn key(figure: &Value) -> (Option<u64>, Option<u64>, Option<u64>) {
+    (
+        figure["family"].as_u64(),
+        figure["bans"].as_u64(),
+        figure["prefixes"].as_u64(),
+    )
+}
+
+/// A hit in the designs that were weighed, beside ours, as shares of xdp-filter's; nothing without it.
+fn designs(figures: &[Value]) {
+    const NAMES: [&str; 4] = ["arfw", "hash small", "bucket details", "bucket"];
+    say("  a hit as a share of xdp-filter's (docs/decisions/0003):");
+    say("  family      bans   arfw   hash small   bucket and details   bucket");
+    for case in figures.chunk_by(|one, other| key(one) == key(other)) {
+        let of = |program: &str| {
+            case.iter()
+                .find(|figure| figure["program"] == program && figure["hit"] == true)
+                .and_then(best)
+        };
+        let (Some(bare), Some(filter)) = (of("bare drop"), of("xdp-filter")) else {
+            continue;
+        };
+        let share = |name| of(name).map_or(f64::NAN, |ns| (ns - bare) / (filter - bare));
+        let [ours, small, details, bucket] = NAMES.map(share);
+        let (family, bans, _) = key(&case[0]);
+        say(format_args!(
+            "    IPv{} {:>9} {ours:>6.2} {small:>12.2} {details:>20.2} {bucket:>8.2}",
+            family.unwrap_or_default(),
+            bans.unwrap_or_default(),
+        ));
+    }
+}
+
 fn table(figures: &[Value]) {
     say(
         "  family      bans  prefixes   miss: bare   arfw   xdp-filter   hit: bare   arfw   xdp-filter",
     );
-    let key = |figure: &Value| {
-        (
-            figure["family"].as_u64(),
-            figure["bans"].as_u64(),
-            figure["prefixes"].as_u64(),
-        )
-    };
     for case in figures.chunk_by(|one, other| key(one) == key(other)) {
         let of = |program: &str, hit: bool| {
             case.iter()
