@@ -32,7 +32,7 @@ pub(super) fn run(arguments: &RunArguments) -> anyhow::Result<Exit> {
         &directories.pin_dir,
     )?;
     let _log = log_to_stderr();
-    tracing::info!("{confined}");
+    tracing::debug!("{confined}");
     let surroundings = surroundings::Settings {
         protect: arguments.protect.clone(),
         ssh_sessions: !arguments.no_protect_ssh,
