@@ -32,7 +32,10 @@ pub(super) fn run(arguments: &RunArguments) -> anyhow::Result<Exit> {
         &directories.pin_dir,
     )?;
     let _log = log_to_stderr();
-    tracing::debug!("{confined}");
+    match confined.writes {
+        true => tracing::debug!("{confined}"),
+        false => tracing::warn!("{confined}"),
+    }
     let surroundings = surroundings::Settings {
         protect: arguments.protect.clone(),
         ssh_sessions: !arguments.no_protect_ssh,
