@@ -25,6 +25,7 @@ mod unban;
 mod why;
 
 use std::ffi::OsString;
+use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::Duration;
@@ -257,6 +258,9 @@ struct RunArguments {
         default_missing_value = "true"
     )]
     kill_sockets: bool,
+    /// Give metrics for Prometheus at this address too, for anyone who reaches it [default: at the control socket only]
+    #[arg(long, value_name = "ADDRESS:PORT")]
+    metrics_address: Option<SocketAddr>,
     /// What a stop leaves in the kernel
     #[arg(long, value_enum, default_value_t)]
     on_stop: OnStop,

@@ -6,6 +6,7 @@
 mod client;
 mod events;
 mod problem;
+mod scrape;
 mod server;
 pub mod view;
 
@@ -19,6 +20,7 @@ use crate::offender::{Offender, Prefix};
 
 pub use client::{Unreachable, get, listen, post};
 pub use events::{Publisher, Subscription};
+pub use scrape::serve_metrics;
 pub use server::serve;
 
 /// A question to the daemon, and where the answer goes.

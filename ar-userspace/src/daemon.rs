@@ -28,6 +28,7 @@ mod why;
 use std::collections::BTreeMap;
 use std::hash::RandomState;
 use std::io;
+use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
@@ -119,6 +120,8 @@ pub struct Settings {
     pub inspect_every: Option<Duration>,
     /// Whose packets are counted and not dropped.
     pub shadow: Shadow,
+    /// Where metrics are given over TCP too; nowhere without it.
+    pub metrics_address: Option<SocketAddr>,
     /// Whether TCP sockets with a peer that has just been banned are destroyed.
     pub kill_sockets: bool,
     /// Who is protected besides those that are looked up.
@@ -196,6 +199,13 @@ pub async fn run(
     let (request_sender, mut requests) = mpsc::channel(control::QUEUE);
     let socket = daemon.settings.run_dir.join("arfw.sock");
     let (stop_server, server_stopped) = oneshot::channel::<()>();
+    let scraped = match daemon.settings.metrics_address {
+        Some(address) => {
+            let scraped = control::serve_metrics(address, request_sender.clone())?;
+            Some(tokio::spawn(scraped))
+        }
+        None => None,
+    };
     let mut server = tokio::spawn(control::serve(&socket, request_sender, async {
         // The sender is dropped, never used.
         let _ = server_stopped.await;
@@ -297,6 +307,9 @@ pub async fn run(
 
     daemon.service.stopping();
     follow.abort();
+    if let Some(scraped) = scraped {
+        scraped.abort();
+    }
     drop(requests);
     daemon.journal.hang_up();
     drop(stop_server);

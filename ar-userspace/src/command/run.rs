@@ -63,6 +63,7 @@ pub(super) fn run(arguments: &RunArguments) -> anyhow::Result<Exit> {
             rules: arguments.shadow_rules.clone(),
         },
         // Whoever is not banned for real keeps the connections.
+        metrics_address: arguments.metrics_address,
         kill_sockets: arguments.kill_sockets && arguments.enforcer != EnforcerKind::DryRun,
         widest: daemon::Widest {
             v4: arguments.widest_v4,

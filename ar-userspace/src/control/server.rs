@@ -47,7 +47,7 @@ const CONNECTION_WITHIN: Duration = Duration::from_secs(60);
 const RELOAD_WITHIN: Duration = Duration::from_secs(10);
 
 /// How long to wait when no connection can be taken, for want of descriptors.
-const TAKE_AGAIN_AFTER: Duration = Duration::from_millis(100);
+pub(super) const TAKE_AGAIN_AFTER: Duration = Duration::from_millis(100);
 
 /// Opens the socket. The returned future answers until `stop` is done, and then ends what it has begun.
 ///
@@ -144,7 +144,9 @@ async fn take(
     Some((stream, asker, place))
 }
 
-async fn metrics(State(requests): State<mpsc::Sender<Request>>) -> Result<Response, Problem> {
+pub(super) async fn metrics(
+    State(requests): State<mpsc::Sender<Request>>,
+) -> Result<Response, Problem> {
     let text = answer(requests, Request::Metrics).await?;
     let kind = [(CONTENT_TYPE, "text/plain; version=0.0.4; charset=utf-8")];
     Ok((kind, text).into_response())
@@ -311,7 +313,7 @@ fn offenders(
     Ok(offenders)
 }
 
-async fn problem(status: StatusCode, why: &'static str) -> Problem {
+pub(super) async fn problem(status: StatusCode, why: &'static str) -> Problem {
     Problem::new(status, why)
 }
 

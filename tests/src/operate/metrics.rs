@@ -3,15 +3,18 @@
 use std::collections::BTreeSet;
 use std::fs;
 use std::io::{Read as _, Write as _};
+use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
-use anyhow::{Context as _, Result, ensure};
+use anyhow::{Context as _, Result, bail, ensure};
 use arfw::daemon::metrics::ALL;
 use rustix::process::Signal;
 
 use super::{CONF, Scene, V4, V6};
+
+const DASHBOARD: &str = "packaging/grafana/arfw.json";
 
 const ROOT: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/..");
 
@@ -76,6 +79,67 @@ fn names(text: &str) -> BTreeSet<String> {
     .collect()
 }
 
+/// What a request over TCP is answered: status line and body.
+fn ask(address: SocketAddr, path: &str) -> Result<(String, String)> {
+    let mut socket = TcpStream::connect(address)?;
+    write!(socket, "GET {path} HTTP/1.1\r\nHost: arfw\r\n\r\n")?;
+    let mut answer = String::new();
+    // To the end: a connection is for one request.
+    socket.read_to_string(&mut answer)?;
+    let (head, body) = answer.split_once("\r\n\r\n").context("an answer")?;
+    let status = head.lines().next().unwrap_or_default();
+    Ok((status.to_owned(), body.to_owned()))
+}
+
+#[test]
+fn over_tcp_there_are_metrics_and_nothing_else() -> Result<()> {
+    let taken = TcpListener::bind("127.0.0.1:0")?;
+    let address = taken.local_addr()?;
+    let arguments = ["--metrics-address", &address.to_string()];
+    let Err(refused) = Scene::new(CONF, &arguments) else {
+        bail!("a port that is taken was had");
+    };
+    let expected = format!("cannot give metrics at {address}; choose another");
+    ensure!(format!("{refused:#}").contains(&expected), "{refused:#}");
+    drop(taken);
+    let mut scene = Scene::new(CONF, &arguments)?;
+    scene.alert(5712, V4, " ban ")?;
+    // Clients that say nothing hold no one up for long, and the daemon not at all.
+    let silent: Vec<_> = (0..3).map(|_| TcpStream::connect(address)).collect();
+    let (status, body) = ask(address, "/metrics")?;
+    ensure!(status == "HTTP/1.1 200 OK", "{status}");
+    ensure!(
+        body.lines().any(|line| line == "arfw_bans_total 1"),
+        "{body}"
+    );
+    for path in ["/v1/bans", "/v1/status", "/v1/events", "/"] {
+        let (status, body) = ask(address, path)?;
+        ensure!(status == "HTTP/1.1 404 Not Found", "{path}: {status}");
+        ensure!(body.contains("there is only `/metrics` here"), "{body}");
+    }
+    drop(silent);
+    scene.daemon.stop(Signal::TERM)?;
+    Ok(())
+}
+
+/// What `promtool` is to judge of the dashboard: its expressions, as rules.
+fn dashboard_as_rules() -> Result<String> {
+    let text = fs::read_to_string(Path::new(ROOT).join(DASHBOARD))?;
+    let board: serde_json::Value = serde_json::from_str(&text)?;
+    let panels = board.get("panels").and_then(serde_json::Value::as_array);
+    let targets = panels.context("its panels")?.iter().filter_map(|panel| {
+        let targets = panel.get("targets")?.as_array()?;
+        Some(targets.iter().filter_map(|it| it.get("expr")?.as_str()))
+    });
+    let mut rules = "groups:\n- name: dashboard\n  rules:\n".to_owned();
+    for (number, expression) in targets.flatten().enumerate() {
+        let plain = expression.replace("$__rate_interval", "5m");
+        let plain = serde_json::to_string(&plain)?;
+        rules.push_str(&format!("  - record: panel:{number}\n    expr: {plain}\n"));
+    }
+    Ok(rules)
+}
+
 #[test]
 fn names_in_documents_and_rules_are_those_of_the_daemon() -> Result<()> {
     let known: BTreeSet<String> = ALL.iter().map(|it| it.0.to_owned()).collect();
@@ -88,7 +152,13 @@ fn names_in_documents_and_rules_are_those_of_the_daemon() -> Result<()> {
         );
     }
     let rules = fs::read_to_string(Path::new(ROOT).join("packaging/prometheus/arfw.rules.yml"))?;
-    for (what, text) in [("docs/metrics.md", documented), ("rules", rules)] {
+    let board = fs::read_to_string(Path::new(ROOT).join(DASHBOARD))?;
+    ensure!(names(&board).len() > 15, "few metrics in the dashboard");
+    for (what, text) in [
+        ("docs/metrics.md", documented),
+        ("rules", rules),
+        ("the dashboard", board),
+    ] {
         let strangers: Vec<_> = names(&text).difference(&known).cloned().collect();
         ensure!(strangers.is_empty(), "{what}: {strangers:?}");
     }
@@ -137,10 +207,12 @@ fn promtool_finds_no_fault() -> Result<()> {
         output.status.success() && output.stderr.is_empty(),
         "{output:?}"
     );
+    let board = scene.home.dir().join("dashboard.yml");
+    fs::write(&board, dashboard_as_rules()?)?;
     let rules = Path::new(ROOT).join("packaging/prometheus/arfw.rules.yml");
     let output = Command::new(&promtool)
         .args(["check", "rules"])
-        .arg(rules)
+        .args([rules, board])
         .output()?;
     ensure!(output.status.success(), "{output:?}");
     scene.daemon.stop(Signal::TERM)?;
