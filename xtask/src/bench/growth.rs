@@ -19,8 +19,8 @@ use crate::interrupt::Interrupt;
 use crate::scene::{Alerts, Scene, alert};
 use crate::shell::say;
 
-/// The last leaves room below a million, at which the ledger takes nobody new.
-const SIZES: [u32; 4] = [1_000, 10_000, 100_000, 999_000];
+/// Bans that stand.
+const SIZES: [u32; 4] = [1_000, 10_000, 100_000, 1_000_000];
 
 /// Bans that are awaited one by one at each size.
 const OFFENDERS: u16 = 50;
