@@ -2,6 +2,7 @@
 
 use std::any::TypeId;
 use std::fmt::Write as _;
+use std::net::SocketAddr;
 use std::path::PathBuf;
 
 use clap::{Arg, CommandFactory as _};
@@ -134,6 +135,8 @@ fn example(option: &Arg) -> String {
         "\"30d\""
     } else if holds == TypeId::of::<PathBuf>() {
         "\"/var/ossec/logs/active-responses.log\""
+    } else if holds == TypeId::of::<SocketAddr>() {
+        "\"127.0.0.1:9764\""
     } else if kind_of(option) == Kind::Number {
         "1"
     } else {

@@ -76,7 +76,7 @@ fn the_sample_with_every_line_in_force_has_no_mistake_and_says_the_defaults() {
     let (set, unset) = (run_arguments(&in_force, &[]), run_arguments("", &[]));
     let without = |arguments: super::super::RunArguments| {
         let text = format!("{arguments:#?}");
-        // The three that have no default.
+        // Those that have no default.
         let is_other = |line: &&str| !line.contains("Some(") && !line.contains(": None");
         text.lines()
             .filter(is_other)
