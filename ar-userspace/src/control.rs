@@ -20,7 +20,7 @@ use crate::offender::{Offender, Prefix};
 
 pub use client::{Unreachable, get, listen, post};
 pub use events::{Publisher, Subscription};
-pub use scrape::serve_metrics;
+pub use scrape::{open_metrics, serve_metrics};
 pub use server::serve;
 
 /// A question to the daemon, and where the answer goes.

@@ -164,7 +164,12 @@ pub async fn run(
     let (follower, start) = Follower::start(&settings.alerts, held.positions.get(&settings.alerts))
         .with_context(|| format!("cannot follow `{}`", settings.alerts.display()))?;
     let log = responses::open(settings.responses_log.as_deref())?;
-    // Before the enforcer, too: an interface that comes while it starts is covered.
+    // Before the enforcer, too: what cannot be had leaves nothing in the kernel.
+    let metrics = match settings.metrics_address {
+        Some(address) => Some(control::open_metrics(address).await?),
+        None => None,
+    };
+    // Likewise: an interface that comes while it starts is covered.
     let mut links = LinkWatch::start();
     let Started {
         enforcer,
@@ -199,13 +204,8 @@ pub async fn run(
     let (request_sender, mut requests) = mpsc::channel(control::QUEUE);
     let socket = daemon.settings.run_dir.join("arfw.sock");
     let (stop_server, server_stopped) = oneshot::channel::<()>();
-    let scraped = match daemon.settings.metrics_address {
-        Some(address) => {
-            let scraped = control::serve_metrics(address, request_sender.clone())?;
-            Some(tokio::spawn(scraped))
-        }
-        None => None,
-    };
+    let scraped = metrics
+        .map(|listener| tokio::spawn(control::serve_metrics(listener, request_sender.clone())));
     let mut server = tokio::spawn(control::serve(&socket, request_sender, async {
         // The sender is dropped, never used.
         let _ = server_stopped.await;

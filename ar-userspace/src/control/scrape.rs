@@ -3,7 +3,7 @@
 //!
 //! What a client can make wait or grow has a bound: connections, their time, and one request for each.
 
-use std::net::{SocketAddr, TcpListener};
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -14,6 +14,7 @@ use axum::routing::get;
 use hyper::server::conn::http1;
 use hyper_util::rt::TokioIo;
 use hyper_util::service::TowerToHyperService;
+use tokio::net::TcpListener;
 use tokio::sync::{Semaphore, mpsc};
 use tokio::time::{sleep, timeout};
 
@@ -26,30 +27,30 @@ const CONNECTIONS: usize = 4;
 /// How long a connection lasts.
 const CONNECTION_WITHIN: Duration = Duration::from_secs(10);
 
-/// Opens the address. The returned future answers `GET /metrics` there as long as it is polled.
+/// Opens the address; who connects waits until [`serve_metrics`] answers.
 ///
 /// # Errors
 ///
 /// When the address cannot be had: it is not this host's, or its port is taken.
-pub fn serve_metrics(
-    address: SocketAddr,
-    requests: mpsc::Sender<Request>,
-) -> anyhow::Result<impl Future<Output = ()>> {
-    let opened = TcpListener::bind(address).and_then(|listener| {
-        listener.set_nonblocking(true)?;
-        tokio::net::TcpListener::from_std(listener)
-    });
-    let listener = opened.with_context(|| {
+pub async fn open_metrics(address: SocketAddr) -> anyhow::Result<TcpListener> {
+    TcpListener::bind(address).await.with_context(|| {
         format!("cannot give metrics at {address}; choose another `--metrics-address`, or none")
-    })?;
+    })
+}
+
+/// Answers `GET /metrics` there, as long as it is polled.
+pub fn serve_metrics(
+    listener: TcpListener,
+    requests: mpsc::Sender<Request>,
+) -> impl Future<Output = ()> {
     let router = Router::new()
         .route(METRICS, get(metrics))
         .fallback(|| problem(StatusCode::NOT_FOUND, "there is only `/metrics` here"))
         .with_state(requests);
-    Ok(accept(listener, router))
+    accept(listener, router)
 }
 
-async fn accept(listener: tokio::net::TcpListener, router: Router) {
+async fn accept(listener: TcpListener, router: Router) {
     let room = Arc::new(Semaphore::new(CONNECTIONS));
     while let Ok(place) = Arc::clone(&room).acquire_owned().await {
         let Ok((stream, _)) = listener.accept().await else {

@@ -11,6 +11,8 @@ use std::process::{Command, Stdio};
 use anyhow::{Context as _, Result, bail, ensure};
 use arfw::daemon::metrics::ALL;
 use rustix::process::Signal;
+use tests::support::daemon::Home;
+use xtask::netns::Link;
 
 use super::{CONF, Scene, V4, V6};
 
@@ -119,6 +121,21 @@ fn over_tcp_there_are_metrics_and_nothing_else() -> Result<()> {
     }
     drop(silent);
     scene.daemon.stop(Signal::TERM)?;
+    Ok(())
+}
+
+#[test]
+fn a_start_without_its_address_for_metrics_leaves_nothing() -> Result<()> {
+    let (link, home) = (Link::new()?, Home::new(CONF)?);
+    // An address that no namespace of ours has.
+    let Err(refused) = home.start(&link, &["--metrics-address", "192.0.2.1:9764"]) else {
+        bail!("an address of another host was had");
+    };
+    ensure!(
+        format!("{refused:#}").contains("cannot give metrics at 192.0.2.1:9764"),
+        "{refused:#}"
+    );
+    ensure!(!home.pin_dir().exists(), "pins are left");
     Ok(())
 }
 
