@@ -79,7 +79,7 @@ const ANSWER_WITHIN: Duration = Duration::from_secs(1);
 const LOOK_EVERY: Duration = Duration::from_secs(1);
 
 /// How long what was done may wait to be told and stored while more and more alerts arrive.
-const SETTLE_WITHIN: Duration = Duration::from_millis(50);
+const SETTLE_WITHIN: Duration = Duration::from_millis(100);
 
 /// How often, and for how long each time, a first start waits for its position to be on the disk.
 const FIRST_POSITION_LOOKS: u32 = 200;

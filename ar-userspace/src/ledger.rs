@@ -175,40 +175,31 @@ impl Ledger {
     /// What stands at `now`, by offender.
     pub fn bans(&self, now: Moment) -> impl Iterator<Item = Record> {
         self.table
-            .places()
-            .filter(move |&place| self.is_banned(place, now))
+            .places(|place| self.is_banned(place, now))
+            .into_iter()
             .map(|place| self.table.record(place))
     }
 
     /// Those of [`bans`](Self::bans) that executables made.
     pub fn program_bans(&self, now: Moment) -> impl Iterator<Item = Record> {
+        let is_programs = |place| self.table[place].enforcement == Enforcement::Program;
         self.table
-            .places()
-            .filter(|&place| self.table[place].enforcement == Enforcement::Program)
-            .filter(move |&place| self.is_banned(place, now))
+            .places(|place| is_programs(place) && self.is_banned(place, now))
+            .into_iter()
             .map(|place| self.table.record(place))
     }
 
     /// Whom [`bans`](Self::bans) are about, each once.
     pub fn banned(&self, now: Moment) -> impl Iterator<Item = Offender> {
-        self.table
-            .by_offender()
-            .filter_map(move |(offender, mut keys)| {
-                keys.any(|place| self.is_banned(place, now))
-                    .then_some(offender)
-            })
+        self.table.offenders(move |place| self.is_banned(place, now))
     }
 
     /// Offenders with a ban that is over at `now` and not released yet.
     pub fn overdue(&self, now: Moment) -> impl Iterator<Item = Offender> {
-        let is_over = move |place| {
-            self.table[place]
-                .until()
-                .is_some_and(|until| until.is_over(now))
-        };
-        self.table
-            .by_offender()
-            .filter_map(move |(offender, mut keys)| keys.any(is_over).then_some(offender))
+        self.table.offenders(move |place| {
+            let until = self.table[place].until();
+            until.is_some_and(|until| until.is_over(now))
+        })
     }
 
     /// What is remembered of one offender, by the names of executables. A ban may be over, yet not released.
@@ -220,7 +211,8 @@ impl Ledger {
 
     /// Everything that is remembered, by offender: what a store keeps.
     pub fn records(&self) -> impl Iterator<Item = Record> {
-        self.table.places().map(|place| self.table.record(place))
+        let everything = self.table.places(|_| true);
+        everything.into_iter().map(|place| self.table.record(place))
     }
 
     /// The same as one value.

@@ -362,7 +362,7 @@ impl Ledger {
         let offenders = match whom {
             Whom::Key(key) => vec![key.offender],
             Whom::Offender(offender) => vec![*offender],
-            Whom::Everyone => self.table.offenders().collect(),
+            Whom::Everyone => self.table.offenders(|_| true).collect(),
         };
         let mut changed = 0;
         for offender in offenders {

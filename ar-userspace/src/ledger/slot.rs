@@ -110,6 +110,11 @@ impl Slot {
         }
     }
 
+    /// Whether there is anything to remember: a ban, or offences that count.
+    pub(super) fn is_something(&self) -> bool {
+        self.hold != Hold::Free || self.offences > 0
+    }
+
     /// When a key without a ban was last heard of: its latest offence or the end of its ban.
     pub(super) fn quiet_since(&self) -> Moment {
         self.end.max(self.last_offence)
@@ -235,6 +240,12 @@ impl Slots {
     /// Slots in use.
     pub(super) fn len(&self) -> usize {
         self.slots.len() - self.spares
+    }
+
+    /// Those in use, in no order that means anything.
+    pub(super) fn places(&self) -> impl Iterator<Item = Place> {
+        let slots = self.slots.iter().enumerate();
+        slots.filter_map(|(index, slot)| slot.is_something().then(|| Place::at(index))?)
     }
 
     /// What enforces the key.

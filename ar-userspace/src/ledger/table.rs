@@ -1,13 +1,18 @@
 //! Every key that is remembered, found by offender and by turn.
 //!
-//! A slot of 88 bytes per key, one tree entry per offender, and four bytes in a [`Queue`]: 120 to 140
-//! bytes a key. The keys of one offender are chained in the order of their executables' names. Which
-//! queue a slot stands in follows from its state, and every change goes through [`Table::change`],
-//! which keeps it so. Memory of a slot that is let go is used again, not given back.
+//! A slot of 96 bytes per key, 6 to 11 bytes in a hash per offender, and four bytes in a [`Queue`]. The keys of one
+//! offender are chained in the order of their executables' names. Which queue a slot stands in follows from its
+//! state, and every change goes through [`Table::change`], which keeps it so. Memory of a slot that is let go is
+//! used again, not given back.
+//!
+//! Nothing keeps offenders in order: what is asked for in order is put in order then, which is little work for slots
+//! that were loaded that way.
 
-use std::collections::BTreeMap;
-use std::collections::btree_map::Entry;
+use std::hash::{BuildHasher as _, RandomState};
 use std::ops::Index;
+
+use hashbrown::HashTable;
+use hashbrown::hash_table::Entry;
 
 use super::queue::Queue;
 use super::slot::{Place, Slot, Slots};
@@ -21,7 +26,9 @@ use crate::time::{Expiry, Moment};
 pub(super) struct Table {
     slots: Slots,
     /// The first key of each offender; the slots chain the others.
-    first: BTreeMap<Offender, Place>,
+    first: HashTable<Place>,
+    /// So that nobody outside can choose addresses that share a place.
+    hashes: RandomState,
     /// Keys with a timed ban, by its end.
     timed: Queue,
     /// Keys without a ban, by the beginning of their quiet time.
@@ -52,27 +59,36 @@ impl Table {
 
     /// The keys of one offender, by the names of their executables.
     pub(super) fn keys_of(&self, offender: Offender) -> impl Iterator<Item = Place> {
-        self.chain(self.first.get(&offender).copied())
+        let hash = self.hashes.hash_one(offender);
+        let first = self
+            .first
+            .find(hash, |&first| self[first].offender == offender);
+        std::iter::successors(first.copied(), |&place| self[place].next)
     }
 
-    /// All keys, by offender and then by name.
-    pub(super) fn places(&self) -> impl Iterator<Item = Place> {
-        self.first
-            .values()
-            .flat_map(|&first| self.chain(Some(first)))
+    /// The keys that are `wanted`, by offender and then by name.
+    pub(super) fn places(&self, wanted: impl Fn(Place) -> bool) -> Vec<Place> {
+        let places = self.slots.places().filter(|&place| wanted(place));
+        // A look at a slot for each comparison would cost more than to carry the offender along.
+        let mut places: Vec<_> = places.map(|place| (self[place].offender, place)).collect();
+        places.sort_unstable_by(|(left, left_at), (right, right_at)| {
+            let by_name = || self.executable(*left_at).cmp(self.executable(*right_at));
+            left.cmp(right).then_with(by_name)
+        });
+        places.into_iter().map(|(_, place)| place).collect()
     }
 
-    /// All offenders, in order.
-    pub(super) fn offenders(&self) -> impl Iterator<Item = Offender> {
-        self.first.keys().copied()
-    }
-
-    /// The same, each with its keys.
-    pub(super) fn by_offender(
+    /// The offenders with a key that is `wanted`, in order, each once.
+    pub(super) fn offenders(
         &self,
-    ) -> impl Iterator<Item = (Offender, impl Iterator<Item = Place>)> {
-        let offenders = self.first.iter();
-        offenders.map(|(&offender, &first)| (offender, self.chain(Some(first))))
+        wanted: impl Fn(Place) -> bool,
+    ) -> impl Iterator<Item = Offender> {
+        let mut last = None;
+        let places = self.places(wanted).into_iter();
+        places.filter_map(move |place| {
+            let offender = Some(self[place].offender);
+            offender.filter(|_| std::mem::replace(&mut last, offender) != offender)
+        })
     }
 
     /// The key whose timed ban ends first.
@@ -110,7 +126,10 @@ impl Table {
         offender: Offender,
         stands: impl Fn(Expiry) -> bool,
     ) -> Option<Standing> {
-        self.latest(self.keys_of(offender), stands)
+        self.latest(
+            self.keys_of(offender)
+                .filter(|&place| self.stands(place, &stands)),
+        )
     }
 
     /// The same for every offender, in order.
@@ -118,37 +137,47 @@ impl Table {
         &self,
         stands: impl Fn(Expiry) -> bool,
     ) -> impl Iterator<Item = (Offender, Standing)> {
-        self.by_offender()
-            .filter_map(move |(offender, keys)| Some((offender, self.latest(keys, &stands)?)))
+        let places = self.places(|place| self.stands(place, &stands));
+        let mut places = places.into_iter().peekable();
+        std::iter::from_fn(move || {
+            let offender = self[*places.peek()?].offender;
+            let keys =
+                std::iter::from_fn(|| places.next_if(|&place| self[place].offender == offender));
+            Some((offender, self.latest(keys)?))
+        })
     }
 
-    fn latest(
-        &self,
-        keys: impl Iterator<Item = Place>,
-        stands: impl Fn(Expiry) -> bool,
-    ) -> Option<Standing> {
-        keys.map(|place| (place, &self[place]))
-            .filter(|(_, slot)| slot.enforcement == Enforcement::Kernel)
-            .filter_map(|(place, slot)| {
-                let until = slot.until().filter(|&until| stands(until))?;
-                Some((place, slot, until))
+    /// Whether the kernel enforces a key's ban, and it stands.
+    fn stands(&self, place: Place, stands: impl Fn(Expiry) -> bool) -> bool {
+        let slot = &self[place];
+        slot.enforcement == Enforcement::Kernel && slot.until().is_some_and(stands)
+    }
+
+    /// What comes of keys that stand together.
+    fn latest(&self, keys: impl Iterator<Item = Place>) -> Option<Standing> {
+        let standings = keys.filter_map(|place| {
+            let slot = &self[place];
+            Some(Standing {
+                until: slot.until()?,
+                since: slot.since,
+                rule_id: slot.rule_id,
+                shadow: self.shadow || self.executable(place).is_shadow(),
             })
-            .fold(None, |latest: Option<Standing>, (place, slot, until)| {
-                let this = Standing {
-                    until,
-                    since: slot.since,
-                    rule_id: slot.rule_id,
-                    shadow: self.shadow || self.executable(place).is_shadow(),
-                };
-                Some(latest.map_or(this, |latest| latest.and(this)))
-            })
+        });
+        standings.reduce(Standing::and)
     }
 
     /// Remembers one more key, which must not be there. The caller has to [`change`](Self::change) it
     /// into something worth remembering. `None` when the slots' numbers are used up.
     pub(super) fn insert(&mut self, key: &Key) -> Option<Place> {
         let place = self.slots.insert(key)?;
-        let mut first = match self.first.entry(key.offender) {
+        let hash = self.hashes.hash_one(key.offender);
+        let entry = self.first.entry(
+            hash,
+            |&first| self.slots[first].offender == key.offender,
+            |&first| self.hashes.hash_one(self.slots[first].offender),
+        );
+        let mut first = match entry {
             Entry::Vacant(vacant) => {
                 vacant.insert(place);
                 return Some(place);
@@ -160,42 +189,19 @@ impl Table {
             .last();
         let next = match before {
             Some(before) => self.slots[before].next.replace(place),
-            None => Some(first.insert(place)),
+            None => Some(std::mem::replace(first.get_mut(), place)),
         };
         self.slots[place].next = next;
         Some(place)
     }
 
-    /// Remembers many records, in little time where their offenders ascend. A later record of a key replaces an
-    /// earlier. What comes after the slots' numbers are used up is left out.
+    /// Remembers many records. A later record of a key replaces an earlier. What comes after the slots' numbers are
+    /// used up is left out.
     pub(super) fn load(&mut self, records: impl IntoIterator<Item = Record>, now: Moment) {
-        let mut highest = self.first.last_key_value().map(|(&offender, _)| offender);
-        let mut ascending = Vec::new();
         for record in records {
-            let offender = record.key.offender;
-            let is_something = record.ban.is_some() || record.offences > 0;
-            let place = if is_something && highest.is_none_or(|highest| highest < offender) {
-                highest = Some(offender);
-                let place = self.slots.insert(&record.key);
-                ascending.extend(place.map(|place| (offender, place)));
-                place
-            } else {
-                self.put_first(std::mem::take(&mut ascending));
-                self.find(&record.key).or_else(|| self.insert(&record.key))
-            };
+            let place = self.find(&record.key).or_else(|| self.insert(&record.key));
             let Some(place) = place else { break };
             self.change(place, |slot| slot.restore(record, now));
-        }
-        self.put_first(ascending);
-    }
-
-    /// Notes the first keys of offenders that ascend.
-    fn put_first(&mut self, ascending: Vec<(Offender, Place)>) {
-        if self.first.is_empty() {
-            // Built as a whole, which no insertion is.
-            self.first = BTreeMap::from_iter(ascending);
-        } else {
-            self.first.extend(ascending);
         }
     }
 
@@ -235,19 +241,19 @@ impl Table {
         let before = self
             .keys_of(offender)
             .find(|&before| self[before].next == Some(place));
-        match (before, next) {
-            (Some(before), _) => self.slots[before].next = next,
-            (None, Some(next)) => {
-                self.first.insert(offender, next);
-            }
-            (None, None) => {
-                self.first.remove(&offender);
+        match before {
+            Some(before) => self.slots[before].next = next,
+            None => {
+                let hash = self.hashes.hash_one(offender);
+                let first = self.first.find_entry(hash, |&first| first == place);
+                match (first, next) {
+                    (Ok(mut first), Some(next)) => *first.get_mut() = next,
+                    (Ok(first), None) => drop(first.remove()),
+                    // It is chained, so it or one before it is there.
+                    (Err(_), _) => {}
+                }
             }
         }
         self.slots.remove(place);
-    }
-
-    fn chain(&self, first: Option<Place>) -> impl Iterator<Item = Place> {
-        std::iter::successors(first, |&place| self[place].next)
     }
 }

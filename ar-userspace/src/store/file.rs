@@ -15,6 +15,10 @@ use super::{ABOUT, HANDLED, OLDEST, POSITIONS, RECORDS, VERSION};
 /// Name of the file in the state directory.
 pub(super) const NAME: &str = "arfw.redb";
 
+/// Bytes of the file that are kept in memory at most; the kernel's cache has the others. Left to itself, the
+/// database keeps a GiB, which is all of a store of a million bans.
+const CACHE: usize = 16 << 20;
+
 /// An open file, and what it takes to open the same one again.
 pub(super) struct StoreFile {
     path: PathBuf,
@@ -112,6 +116,7 @@ fn open(path: &Path) -> anyhow::Result<Database> {
     }
     let database = Database::builder()
         .set_check_integrity_on_open(true)
+        .set_cache_size(CACHE)
         .open(path)
         .map_err(explained)
         .with_context(refused)?;
