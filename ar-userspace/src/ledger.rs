@@ -191,7 +191,8 @@ impl Ledger {
 
     /// Whom [`bans`](Self::bans) are about, each once.
     pub fn banned(&self, now: Moment) -> impl Iterator<Item = Offender> {
-        self.table.offenders(move |place| self.is_banned(place, now))
+        self.table
+            .offenders(move |place| self.is_banned(place, now))
     }
 
     /// Offenders with a ban that is over at `now` and not released yet.

@@ -17,7 +17,7 @@ pub(super) const NAME: &str = "arfw.redb";
 
 /// Bytes of the file that are kept in memory at most; the kernel's cache has the others. Left to itself, the
 /// database keeps a GiB, which is all of a store of a million bans.
-const CACHE: usize = 16 << 20;
+const CACHE: usize = 8 << 20;
 
 /// An open file, and what it takes to open the same one again.
 pub(super) struct StoreFile {
