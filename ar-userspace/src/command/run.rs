@@ -9,6 +9,7 @@ use tracing_subscriber::EnvFilter;
 use super::{EnforcerKind, Exit, OnStop, RunArguments, check, output};
 use crate::clock;
 use crate::confinement::confine;
+use crate::control::Access;
 use crate::daemon::reload::{Fresh, Source};
 use crate::daemon::{self, Removal, Settings, Shadow, Started};
 use crate::diagnostic;
@@ -62,8 +63,9 @@ pub(super) fn run(arguments: &RunArguments) -> anyhow::Result<Exit> {
             commands: arguments.shadow_commands.clone(),
             rules: arguments.shadow_rules.clone(),
         },
-        // Whoever is not banned for real keeps the connections.
+        access: Access::of(arguments.socket_group.as_deref(), arguments.group_may)?,
         metrics_address: arguments.metrics_address,
+        // Whoever is not banned for real keeps the connections.
         kill_sockets: arguments.kill_sockets && arguments.enforcer != EnforcerKind::DryRun,
         widest: daemon::Widest {
             v4: arguments.widest_v4,
