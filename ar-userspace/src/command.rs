@@ -11,6 +11,7 @@ mod forgive;
 mod generate;
 mod history;
 mod list;
+mod log;
 mod output;
 mod page;
 mod reload;
