@@ -10,6 +10,7 @@ use anyhow::{Context as _, Result, bail, ensure};
 use rustix::net::{AddressFamily, SocketType, bind, connect, socket};
 use rustix::process::{Pid, Signal, kill_process};
 use tempfile::TempDir;
+use tests::support::unit;
 use xtask::netns::{HOST_V4, Link, offender_v4};
 
 use super::Scene;
@@ -153,8 +154,18 @@ fn knock(link: &Link, from: IpAddr) -> Result<TcpStream> {
 /// AR-OFF-5
 #[test]
 fn an_administrators_session_protects_its_peer_while_it_lasts() {
+    protects_while_it_lasts(&[]);
+}
+
+/// What the unit grants, and shows of other processes, is enough.
+#[test]
+fn an_administrators_session_protects_its_peer_also_from_a_daemon_in_the_unit() {
+    protects_while_it_lasts(&unit::words().unwrap());
+}
+
+fn protects_while_it_lasts(words: &[String]) {
     let protected = || -> Result<()> {
-        let mut scene = Scene::new(&[])?;
+        let mut scene = Scene::by(words, &[])?;
         let server = Server::start(&scene)?;
         let (admin, attacker) = (offender_v4(7), offender_v4(8));
         let knocking = knock(&scene.link, attacker)?;
