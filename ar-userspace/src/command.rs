@@ -11,6 +11,7 @@ mod forgive;
 mod generate;
 mod history;
 mod list;
+mod log;
 mod output;
 mod page;
 mod reload;
@@ -258,6 +259,13 @@ struct RunArguments {
         default_missing_value = "true"
     )]
     kill_sockets: bool,
+    /// Group whose members may use the control socket, by its name in `/etc/group` or its number [default: `arfw`, if there is
+    /// such a group]
+    #[arg(long, value_name = "GROUP")]
+    socket_group: Option<String>,
+    /// What members of that group may do
+    #[arg(long, value_enum, default_value_t)]
+    group_may: control::GroupMay,
     /// Give metrics for Prometheus at this address too, for anyone who reaches it [default: at the control socket only]
     #[arg(long, value_name = "ADDRESS:PORT")]
     metrics_address: Option<SocketAddr>,

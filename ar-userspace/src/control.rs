@@ -3,6 +3,7 @@
 //! A request becomes a [`Request`] for the daemon, which owns everything that is asked about. What is
 //! told is plain values ([`view`]). Nothing here decides anything.
 
+mod access;
 mod client;
 mod events;
 mod problem;
@@ -18,6 +19,7 @@ use crate::diagnostic::quote;
 use crate::ledger::Whom;
 use crate::offender::{Offender, Prefix};
 
+pub use access::{Access, GroupMay};
 pub use client::{Unreachable, get, listen, post};
 pub use events::{Publisher, Subscription};
 pub use scrape::{open_metrics, serve_metrics};

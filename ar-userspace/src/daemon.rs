@@ -120,6 +120,8 @@ pub struct Settings {
     pub inspect_every: Option<Duration>,
     /// Whose packets are counted and not dropped.
     pub shadow: Shadow,
+    /// Whom the control socket is for.
+    pub access: control::Access,
     /// Where metrics are given over TCP too; nowhere without it.
     pub metrics_address: Option<SocketAddr>,
     /// Whether TCP sockets with a peer that has just been banned are destroyed.
@@ -206,7 +208,8 @@ pub async fn run(
     let (stop_server, server_stopped) = oneshot::channel::<()>();
     let scraped = metrics
         .map(|listener| tokio::spawn(control::serve_metrics(listener, request_sender.clone())));
-    let mut server = tokio::spawn(control::serve(&socket, request_sender, async {
+    let access = daemon.settings.access.clone();
+    let mut server = tokio::spawn(control::serve(&socket, access, request_sender, async {
         // The sender is dropped, never used.
         let _ = server_stopped.await;
     })?);

@@ -59,6 +59,11 @@ struct Scene {
 
 impl Scene {
     fn new(arguments: &[&str]) -> Result<Self> {
+        Self::by(&[], arguments)
+    }
+
+    /// A daemon that another program becomes, whose words are given.
+    fn by(words: &[String], arguments: &[&str]) -> Result<Self> {
         let link = Link::new()?;
         ip(&link, &["route", "add", "default", "via", "198.19.0.2"])?;
         ip(
@@ -74,7 +79,8 @@ impl Scene {
         let home = Home::new(CONF)?;
         let script = r#"mount --bind "$0" /etc && exec "$@""#;
         let by = ["unshare", "--mount", "sh", "-c", script].map(OsStr::new);
-        let by = [&by[..], &[etc.path().as_os_str()]].concat();
+        let words: Vec<&OsStr> = words.iter().map(OsStr::new).collect();
+        let by = [&by[..], &[etc.path().as_os_str()], &words].concat();
         let daemon = home.start_by(&link, &by, arguments)?;
         Ok(Self {
             link,

@@ -1,5 +1,6 @@
 //! What an operator changes while the daemon runs, seen from the command line and from the socket.
 
+mod access;
 mod ban;
 mod events;
 mod hanging;

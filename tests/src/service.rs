@@ -1,6 +1,7 @@
 //! arfw as a service: what it tells its manager, and what it may do once it runs.
 
 mod confinement;
+mod journal;
 mod notices;
 mod unit;
 

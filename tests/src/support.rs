@@ -8,3 +8,4 @@ pub mod old_pins;
 pub mod packet;
 pub mod pins;
 pub mod shared;
+pub mod unit;

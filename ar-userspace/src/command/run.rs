@@ -1,14 +1,11 @@
-//! `arfw run`: sets up logging and the runtime, reads the configuration, and hands over to the daemon.
+//! `arfw run`: sets up the log and the runtime, reads the configuration, and hands over to the daemon.
 
-use std::io::{self, IsTerminal as _};
 use std::sync::Arc;
 
-use tracing_appender::non_blocking::{NonBlockingBuilder, WorkerGuard};
-use tracing_subscriber::EnvFilter;
-
-use super::{EnforcerKind, Exit, OnStop, RunArguments, check, output};
+use super::{EnforcerKind, Exit, OnStop, RunArguments, check, log, output};
 use crate::clock;
 use crate::confinement::confine;
+use crate::control::Access;
 use crate::daemon::reload::{Fresh, Source};
 use crate::daemon::{self, Removal, Settings, Shadow, Started};
 use crate::diagnostic;
@@ -31,7 +28,7 @@ pub(super) fn run(arguments: &RunArguments) -> anyhow::Result<Exit> {
         &[&directories.state_dir, &directories.run_dir],
         &directories.pin_dir,
     )?;
-    let _log = log_to_stderr();
+    let _log = log::start();
     match confined.writes {
         true => tracing::debug!("{confined}"),
         false => tracing::warn!("{confined}"),
@@ -62,8 +59,9 @@ pub(super) fn run(arguments: &RunArguments) -> anyhow::Result<Exit> {
             commands: arguments.shadow_commands.clone(),
             rules: arguments.shadow_rules.clone(),
         },
-        // Whoever is not banned for real keeps the connections.
+        access: Access::of(arguments.socket_group.as_deref(), arguments.group_may)?,
         metrics_address: arguments.metrics_address,
+        // Whoever is not banned for real keeps the connections.
         kill_sockets: arguments.kill_sockets && arguments.enforcer != EnforcerKind::DryRun,
         widest: daemon::Widest {
             v4: arguments.widest_v4,
@@ -151,22 +149,4 @@ fn enforcer(arguments: &RunArguments) -> anyhow::Result<Started> {
             })
         }
     }
-}
-
-/// Levels by `ARFW_LOG`, in the syntax of `tracing`; `info` without it.
-///
-/// A thread writes, so that a burst of bans does not wait for a terminal or a journal. Lines that nobody
-/// takes slow the daemon down rather than being lost. The value that is given writes the last ones when dropped.
-fn log_to_stderr() -> WorkerGuard {
-    let (writer, guard) = NonBlockingBuilder::default()
-        .lossy(false)
-        .finish(io::stderr());
-    let filter = EnvFilter::try_from_env("ARFW_LOG").unwrap_or_else(|_| EnvFilter::new("info"));
-    tracing_subscriber::fmt()
-        .with_env_filter(filter)
-        .with_target(false)
-        .with_ansi(output::colour_errors() && io::stderr().is_terminal())
-        .with_writer(writer)
-        .init();
-    guard
 }

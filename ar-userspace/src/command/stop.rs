@@ -1,9 +1,11 @@
 //! `arfw stop`: ends the daemon in order, and on request everything that it holds in the kernel.
 
+use std::io;
 use std::time::Duration;
 
 use anyhow::{Context as _, bail};
-use rustix::process::{Pid, Signal, kill_process};
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::process::{Pid, PidfdFlags, Signal, kill_process, pidfd_open};
 
 use super::run::on_runtime;
 use super::{Directories, Exit, output};
@@ -18,7 +20,11 @@ const PATIENCE: Duration = Duration::from_secs(30);
 const LOOK_EVERY: Duration = Duration::from_millis(20);
 
 pub(super) fn run(directories: &Directories, release: bool) -> anyhow::Result<Exit> {
-    match instance::running(&directories.run_dir)? {
+    let running = match instance::running(&directories.run_dir) {
+        Err(error) if is_denied(&error) => return stop_as_member(directories, release),
+        running => running?,
+    };
+    match running {
         Some(pid) => stop(directories, pid, release)?,
         None if release => {}
         None => {
@@ -62,6 +68,29 @@ fn stop(directories: &Directories, pid: Pid, release: bool) -> anyhow::Result<()
         waited += LOOK_EVERY;
     }
     Ok(())
+}
+
+fn is_denied(error: &anyhow::Error) -> bool {
+    let error = error.downcast_ref::<io::Error>();
+    error.is_some_and(|error| error.kind() == io::ErrorKind::PermissionDenied)
+}
+
+/// For whoever may use the socket and not look at the lock. The daemon does by itself all that there is to do.
+fn stop_as_member(directories: &Directories, release: bool) -> anyhow::Result<Exit> {
+    let socket = directories.socket();
+    let status: view::Status = on_runtime(control::get(&socket, control::STATUS))?;
+    let pid = i32::try_from(status.pid).ok().and_then(Pid::from_raw);
+    let pid = pid.context("expected the daemon's process number")?;
+    let process = pidfd_open(pid, PidfdFlags::empty())
+        .with_context(|| format!("cannot look at process {}", status.pid))?;
+    let order = view::Stop { release };
+    on_runtime(control::post::<()>(&socket, control::STOP, &order))?;
+    let within = Timespec::try_from(PATIENCE)?;
+    let mut ends = [PollFd::new(&process, PollFlags::IN)];
+    match poll(&mut ends, Some(&within)).context("cannot wait for the daemon's end")? {
+        0 => bail!("process {} did not end in {PATIENCE:?}", status.pid),
+        _ => Ok(Exit::Done),
+    }
 }
 
 /// Ends every ban in the store, so that the next start does not bring it back. Counters stay.

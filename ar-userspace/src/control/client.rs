@@ -10,14 +10,15 @@ use hyper::body::{Bytes, Incoming};
 use hyper::http::request::Builder;
 use hyper::{Request, header};
 use hyper_util::rt::TokioIo;
+use rustix::process::geteuid;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use tokio::net::UnixStream;
 use tokio::task::JoinHandle;
 use tokio::time::timeout;
 
-use super::EVENTS;
 use super::view::{Event, Problem};
+use super::{EVENTS, access};
 
 /// How long the daemon may take for an answer.
 const ANSWER_WITHIN: Duration = Duration::from_secs(60);
@@ -27,6 +28,15 @@ const ANSWER_WITHIN: Duration = Duration::from_secs(60);
 #[error("the daemon does not run (nobody answers at `{socket}`)")]
 pub struct Unreachable {
     socket: String,
+}
+
+/// The socket is not for whoever asks.
+#[derive(Debug, thiserror::Error)]
+#[error("cannot connect to `{socket}`: {expected}, found user {uid}")]
+struct Refused {
+    socket: String,
+    expected: String,
+    uid: u32,
 }
 
 /// Asks the daemon for what stands at `path`.
@@ -99,6 +109,14 @@ async fn open(
         Err(error) if is_nobody(&error) => {
             return Err(Unreachable {
                 socket: socket.display().to_string(),
+            }
+            .into());
+        }
+        Err(error) if error.kind() == io::ErrorKind::PermissionDenied => {
+            return Err(Refused {
+                socket: socket.display().to_string(),
+                expected: access::expected(socket),
+                uid: geteuid().as_raw(),
             }
             .into());
         }

@@ -5,7 +5,7 @@
 use std::collections::BTreeSet;
 use std::fs;
 use std::io;
-use std::os::unix::fs::PermissionsExt as _;
+use std::os::unix::net;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
@@ -17,16 +17,20 @@ use axum::http::StatusCode;
 use axum::http::header::CONTENT_TYPE;
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
-use axum::{Json, Router};
+use axum::{Json, Router, middleware};
 use hyper::server::conn::http1;
 use hyper_util::rt::TokioIo;
 use hyper_util::server::graceful::GracefulShutdown;
 use hyper_util::service::TowerToHyperService;
+use rustix::net::{
+    AddressFamily, SocketAddrUnix, SocketFlags, SocketType, bind, listen, socket_with,
+};
 use serde::{Deserialize, Serialize};
 use tokio::net::{UnixListener, UnixStream};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot};
 use tokio::time::{sleep, timeout};
 
+use super::access::{self, Access, Rights};
 use super::events::{self, Lease};
 use super::problem::Problem;
 use super::{
@@ -40,6 +44,9 @@ use crate::offender::Offender;
 /// Connections that are served at once; more of them wait.
 const CONNECTIONS: usize = 16;
 
+/// Connections that the kernel keeps until they are taken.
+const BACKLOG: i32 = 1024;
+
 /// How long a connection lasts, whatever goes on in it.
 const CONNECTION_WITHIN: Duration = Duration::from_secs(60);
 
@@ -51,14 +58,14 @@ pub(super) const TAKE_AGAIN_AFTER: Duration = Duration::from_millis(100);
 
 /// Opens the socket. The returned future answers until `stop` is done, and then ends what it has begun.
 ///
-/// Only root may connect: the socket's mode is 0600. A socket that is left over from a crash is
-/// replaced; the caller has made sure that no other daemon owns it.
+/// A socket that is left over from a crash is replaced; the caller has made sure that no other daemon owns it.
 ///
 /// # Errors
 ///
 /// When the socket cannot be made.
 pub fn serve<S: Future<Output = ()> + Send + 'static>(
     path: &Path,
+    mut access: Access,
     requests: mpsc::Sender<Request>,
     stop: S,
 ) -> anyhow::Result<impl Future<Output = ()> + use<S>> {
@@ -68,14 +75,29 @@ pub fn serve<S: Future<Output = ()> + Send + 'static>(
         }
         Ok(()) | Err(_) => {}
     }
-    let listener = UnixListener::bind(path)
+    let listener = open(path, &mut access)
         .with_context(|| format!("cannot make the control socket `{}`", path.display()))?;
-    fs::set_permissions(path, fs::Permissions::from_mode(0o600))
-        .with_context(|| format!("cannot protect the control socket `{}`", path.display()))?;
-    Ok(accept(listener, router(requests), stop))
+    Ok(accept(listener, router(requests), access, stop))
+}
+
+fn open(path: &Path, access: &mut Access) -> io::Result<UnixListener> {
+    let flags = SocketFlags::CLOEXEC | SocketFlags::NONBLOCK;
+    let socket = socket_with(AddressFamily::UNIX, SocketType::STREAM, flags, None)?;
+    bind(&socket, &SocketAddrUnix::new(path)?)?;
+    access.give(path)?;
+    // Not before: whoever connects has been let through by the mode that the socket is to have.
+    listen(&socket, BACKLOG)?;
+    UnixListener::from_std(net::UnixListener::from(socket))
 }
 
 fn router(requests: mpsc::Sender<Request>) -> Router {
+    let changes = Router::new()
+        .route(RELOAD, post(reload))
+        .route(BAN, post(ban))
+        .route(UNBAN, post(unban))
+        .route(FORGIVE, post(forgive))
+        .route(STOP, post(stop))
+        .route_layer(middleware::from_fn(access::change));
     Router::new()
         .route(
             STATUS,
@@ -86,11 +108,7 @@ fn router(requests: mpsc::Sender<Request>) -> Router {
         .route(HISTORY, get(history))
         .route(EVENTS, get(events::stream))
         .route(WHY, get(why))
-        .route(RELOAD, post(reload))
-        .route(BAN, post(ban))
-        .route(UNBAN, post(unban))
-        .route(FORGIVE, post(forgive))
-        .route(STOP, post(stop))
+        .merge(changes)
         .fallback(|| problem(StatusCode::NOT_FOUND, "there is nothing at this path"))
         .method_not_allowed_fallback(|| {
             let why = "this path is asked in another way; see the header `Allow`";
@@ -100,21 +118,30 @@ fn router(requests: mpsc::Sender<Request>) -> Router {
         .with_state(requests)
 }
 
-async fn accept(listener: UnixListener, router: Router, stop: impl Future<Output = ()>) {
+async fn accept(
+    listener: UnixListener,
+    router: Router,
+    access: Access,
+    stop: impl Future<Output = ()>,
+) {
     let room = Arc::new(Semaphore::new(CONNECTIONS));
     let graceful = GracefulShutdown::new();
     tokio::pin!(stop);
     loop {
         let taken = tokio::select! {
             () = &mut stop => break,
-            taken = take(&listener, &room) => taken,
+            taken = take(&listener, &access, &room) => taken,
         };
-        let Some((stream, asker, place)) = taken else {
+        let Some((stream, asker, rights, place)) = taken else {
             sleep(TAKE_AGAIN_AFTER).await;
             continue;
         };
         let lease = Lease::new(place);
-        let layers = (Extension(asker), Extension(lease.clone()));
+        let layers = (
+            Extension(asker),
+            Extension(rights),
+            Extension(lease.clone()),
+        );
         let service = TowerToHyperService::new(router.clone().layer(layers));
         let connection = http1::Builder::new().serve_connection(TokioIo::new(stream), service);
         let connection = graceful.watch(connection);
@@ -132,8 +159,9 @@ async fn accept(listener: UnixListener, router: Router, stop: impl Future<Output
 /// The next connection, once there is room for it; `None` when it cannot be had.
 async fn take(
     listener: &UnixListener,
+    access: &Access,
     room: &Arc<Semaphore>,
-) -> Option<(UnixStream, Asker, OwnedSemaphorePermit)> {
+) -> Option<(UnixStream, Asker, Rights, OwnedSemaphorePermit)> {
     let place = Arc::clone(room).acquire_owned().await.ok()?;
     let (stream, _) = listener.accept().await.ok()?;
     let peer = stream.peer_cred().ok()?;
@@ -141,7 +169,8 @@ async fn take(
         uid: peer.uid(),
         pid: peer.pid(),
     };
-    Some((stream, asker, place))
+    let rights = access.rights(asker.uid);
+    Some((stream, asker, rights, place))
 }
 
 pub(super) async fn metrics(

@@ -2,6 +2,7 @@
 
 use std::fs::{self, File};
 use std::io::{Read as _, Seek as _, Write as _};
+use std::os::unix::fs::{OpenOptionsExt as _, PermissionsExt as _};
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, bail};
@@ -41,6 +42,8 @@ impl Instance {
                 return Err(error).with_context(|| format!("cannot lock `{}`", path.display()));
             }
         }
+        // Of an older version.
+        file.set_permissions(fs::Permissions::from_mode(0o600))?;
         file.set_len(0)?;
         writeln!(file, "{}", std::process::id())
             .with_context(|| format!("cannot write `{}`", path.display()))?;
@@ -79,6 +82,8 @@ fn open(path: &Path) -> std::io::Result<File> {
         .write(true)
         .create(true)
         .truncate(false)
+        // Root's alone: whoever may read it could lock it, and keep the daemon from starting.
+        .mode(0o600)
         .open(path)
 }
 
@@ -110,6 +115,20 @@ mod tests {
         drop(first);
         assert_eq!(running(directory.path()).unwrap(), None);
         Instance::take(directory.path()).unwrap();
+    }
+
+    #[test]
+    fn the_lock_is_roots_alone() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = lock_path(directory.path());
+        for older in [None, Some(0o644)] {
+            if let Some(mode) = older {
+                fs::set_permissions(&path, fs::Permissions::from_mode(mode)).unwrap();
+            }
+            drop(Instance::take(directory.path()).unwrap());
+            let lock = fs::metadata(&path).unwrap();
+            assert_eq!(lock.permissions().mode() & 0o777, 0o600);
+        }
     }
 
     #[test]

@@ -237,14 +237,14 @@ impl Journal {
 
     /// An executable without state did its work: there is no ban.
     pub(super) fn ran(&self, key: &Key) {
-        tracing::info!(address = %key.offender, by = ?key.executable.name(), "ran, without a ban");
+        tracing::info!(address = %key.offender, by = key.executable.name(), "ran, without a ban");
     }
 
     /// An executable did not do what it was asked to do.
     pub(super) fn not_run(&self, key: &Key, action: Option<Action>, cause: &str) {
         tracing::error!(
             address = %key.offender,
-            by = ?key.executable.name(),
+            by = key.executable.name(),
             "{} failed: {cause}",
             action.map_or("a run", what)
         );
@@ -255,7 +255,7 @@ impl Journal {
     pub(super) fn not_reversed(&self, key: &Key) {
         tracing::error!(
             address = %key.offender,
-            by = ?key.executable.name(),
+            by = key.executable.name(),
             "not reversed before the end: the executable did not finish, reverse it by hand"
         );
         self.failure_of(
@@ -291,7 +291,7 @@ impl Journal {
     pub(super) fn failed(&mut self, effect: &Effect, cause: &str) {
         tracing::error!(
             address = %effect.key.offender,
-            by = ?effect.key.executable.name(),
+            by = effect.key.executable.name(),
             "{} failed: {cause}",
             what(effect.action)
         );
@@ -310,7 +310,7 @@ impl Journal {
         if effect.action == Action::Unban {
             tracing::info!(
                 address = %effect.key.offender,
-                by = ?effect.key.executable.name(),
+                by = effect.key.executable.name(),
                 "unban"
             );
         }
@@ -340,23 +340,23 @@ impl Journal {
         let alert = told.alert_id.as_deref().unwrap_or("-");
         match ruling {
             Ruling::Banned { until, rung } => tracing::info!(
-                %address, length = length(until, now), rule, offence = offence(rung), ?by, section, ?alert,
+                %address, length = length(until, now), rule, offence = offence(rung), by, section, alert,
                 "ban"
             ),
             Ruling::Moved { until, rung, .. } => tracing::info!(
-                %address, length = length(until, now), rule, offence = offence(rung), ?by, section, ?alert,
+                %address, length = length(until, now), rule, offence = offence(rung), by, section, alert,
                 "moved the end of the ban"
             ),
             Ruling::AlreadyPermanent { .. } => tracing::debug!(
-                %address, rule, ?by, section, ?alert,
+                %address, rule, by, section, alert,
                 "banned for ever already"
             ),
             Ruling::OnlyCounted { rung } => tracing::info!(
-                %address, rule, offence = rung.offence, ?by, section, ?alert,
+                %address, rule, offence = rung.offence, by, section, alert,
                 "counted; the ban that it asks for is over or another lasts longer"
             ),
             Ruling::Refused { limit, .. } => tracing::error!(
-                %address, rule, ?by, section, ?alert,
+                %address, rule, by, section, alert,
                 "no ban: {limit}"
             ),
             Ruling::Done { .. } => {}

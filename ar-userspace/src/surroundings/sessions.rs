@@ -11,6 +11,7 @@ use std::time::Duration;
 use super::process;
 use super::sockets::Sockets;
 use crate::clock;
+use crate::confinement::unconfined;
 use crate::offender::Offender;
 use crate::time::Moment;
 
@@ -59,10 +60,8 @@ impl Sessions {
     /// Looks at every process. Takes some microseconds for each: on a busy host, not for the task that bans.
     #[must_use]
     pub fn looked() -> Self {
-        let mut sessions = Self::default();
         // It counts as no fresh look: the one that follows is short, and sees what began meanwhile.
-        sessions.look(clock::now());
-        sessions
+        Self::default().looked_at(clock::now())
     }
 
     /// Looks again, unless the last look is fresh enough; whether it did. Costs what a list of the processes
@@ -75,7 +74,7 @@ impl Sessions {
         if self.fresh_until.is_some_and(|until| now < until) {
             return false;
         }
-        self.look(now);
+        *self = std::mem::take(self).looked_at(now);
         let took = clock::now().since(now);
         self.fresh_until = Some(now.after(took.saturating_mul(FRESH_FOR).min(FRESH_AT_MOST)));
         true
@@ -89,6 +88,19 @@ impl Sessions {
             session.peers.iter().map(peer)
         });
         peers.collect()
+    }
+
+    /// Who gave up rights is not shown what a process with more of them has open, nor, where `/proc` is mounted so, that there
+    /// is such a process.
+    fn looked_at(mut self, now: Moment) -> Self {
+        let looked = unconfined(move || {
+            self.look(now);
+            self
+        });
+        looked.unwrap_or_else(|error| {
+            tracing::error!("peers of SSH sessions are not protected: {error}");
+            Self::default()
+        })
     }
 
     fn look(&mut self, now: Moment) {

@@ -10,6 +10,7 @@ use anyhow::{Context as _, Result, bail, ensure};
 use rustix::net::{AddressFamily, SocketType, bind, connect, socket};
 use rustix::process::{Pid, Signal, kill_process};
 use tempfile::TempDir;
+use tests::support::unit;
 use xtask::netns::{HOST_V4, Link, offender_v4};
 
 use super::Scene;
@@ -153,29 +154,37 @@ fn knock(link: &Link, from: IpAddr) -> Result<TcpStream> {
 /// AR-OFF-5
 #[test]
 fn an_administrators_session_protects_its_peer_while_it_lasts() {
-    let protected = || -> Result<()> {
-        let mut scene = Scene::new(&[])?;
-        let server = Server::start(&scene)?;
-        let (admin, attacker) = (offender_v4(7), offender_v4(8));
-        let knocking = knock(&scene.link, attacker)?;
-        let session = server.log_in(&scene.link, "root", admin)?;
-        let why = "the peer of an SSH session of root";
-        scene.alert(admin)?;
-        scene.becomes_protected(&admin.to_string(), why)?;
-        scene
-            .daemon
-            .wait_for(&format!("no ban: {admin} is protected: {why}"))?;
-        // Who is connected and has not logged in is nobody's administrator.
-        scene.is_banned(attacker)?;
-        scene.is_refused(admin, why)?;
-        session.end()?;
-        bans_in_the_end(&mut scene, admin)?;
-        drop((knocking, server));
-        scene.end()
-    };
-    if has_sshd() {
-        protected().unwrap();
+    protects_while_it_lasts(&[]).unwrap();
+}
+
+/// What the unit grants, and shows of other processes, is enough.
+#[test]
+fn an_administrators_session_protects_its_peer_also_from_a_daemon_in_the_unit() {
+    protects_while_it_lasts(&unit::words().unwrap()).unwrap();
+}
+
+fn protects_while_it_lasts(words: &[String]) -> Result<()> {
+    if !has_sshd() {
+        return Ok(());
     }
+    let mut scene = Scene::by(words, &[])?;
+    let server = Server::start(&scene)?;
+    let (admin, attacker) = (offender_v4(7), offender_v4(8));
+    let knocking = knock(&scene.link, attacker)?;
+    let session = server.log_in(&scene.link, "root", admin)?;
+    let why = "the peer of an SSH session of root";
+    scene.alert(admin)?;
+    scene.becomes_protected(&admin.to_string(), why)?;
+    scene
+        .daemon
+        .wait_for(&format!("no ban: {admin} is protected: {why}"))?;
+    // Who is connected and has not logged in is nobody's administrator.
+    scene.is_banned(attacker)?;
+    scene.is_refused(admin, why)?;
+    session.end()?;
+    bans_in_the_end(&mut scene, admin)?;
+    drop((knocking, server));
+    scene.end()
 }
 
 /// The server's process may outlive its client by a moment.

@@ -6,12 +6,13 @@ use std::os::unix::net::UnixStream;
 use anyhow::{Context as _, Result, ensure};
 use rustix::process::Signal;
 use serde_json::{Value, json};
+use tests::support::daemon::Home;
 
 use super::{CONF, Scene, V4};
 
 /// Sends bytes, and gives the answer's status, its media type and its body.
-fn ask(scene: &Scene, request: &str) -> Result<(u16, String, Vec<u8>)> {
-    let mut stream = UnixStream::connect(scene.home.run_dir().join("arfw.sock"))?;
+pub(super) fn ask(home: &Home, request: &str) -> Result<(u16, String, Vec<u8>)> {
+    let mut stream = UnixStream::connect(home.run_dir().join("arfw.sock"))?;
     stream.write_all(request.as_bytes())?;
     let mut answer = BufReader::new(stream);
     let mut line = String::new();
@@ -35,7 +36,7 @@ fn ask(scene: &Scene, request: &str) -> Result<(u16, String, Vec<u8>)> {
     Ok((status, media_type, body))
 }
 
-fn post(path: &str, body: &str) -> String {
+pub(super) fn post(path: &str, body: &str) -> String {
     let length = body.len();
     format!(
         "POST {path} HTTP/1.1\r\nHost: arfw\r\nContent-Type: application/json\r\nContent-Length: {length}\r\n\r\n{body}"
@@ -45,7 +46,7 @@ fn post(path: &str, body: &str) -> String {
 /// The document's words, whole, are as expected.
 fn check(scene: &Scene, request: &str, expected: (u16, &str, &str)) -> Result<()> {
     let (status, title, detail) = expected;
-    let (found, media_type, body) = ask(scene, request)?;
+    let (found, media_type, body) = ask(&scene.home, request)?;
     let head = request.lines().next().unwrap_or_default();
     let document: Value = serde_json::from_slice(&body).with_context(|| head.to_owned())?;
     ensure!(
@@ -86,7 +87,7 @@ fn bad_requests_are_answered_with_a_problem_and_change_nothing() -> Result<()> {
         ),
     )?;
     let (status, _, body) = ask(
-        &scene,
+        &scene.home,
         &get("/v1/history?address=198.51.100.0%2F24&limit=5"),
     )?;
     let told: Value = serde_json::from_slice(&body)?;

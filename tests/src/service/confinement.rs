@@ -10,6 +10,7 @@ use anyhow::{Context as _, Result, ensure};
 use rustix::process::{Pid, Signal};
 use tests::support::alert;
 use tests::support::daemon::{Daemon, Home};
+use tests::support::unit;
 use xtask::netns::{self, Link};
 
 use super::CONF;
@@ -110,20 +111,10 @@ fn what_the_daemon_does_not_need_it_gives_up_and_executables_have_it() -> Result
 /// With what the unit grants and nothing else.
 #[test]
 fn the_capabilities_of_the_unit_are_enough() -> Result<()> {
-    let unit = include_str!("../../../packaging/systemd/arfw.service");
-    let bounding = unit
-        .lines()
-        .find_map(|line| line.strip_prefix("CapabilityBoundingSet="))
-        .context("a bounding set in the unit")?;
-    let mut dropped = String::from("--bounding-set=-all");
-    for name in bounding.split_ascii_whitespace() {
-        let name = name.strip_prefix("CAP_").context("a capability")?;
-        dropped.push_str(&format!(",+{}", name.to_lowercase()));
-    }
     let (home, link) = (Home::new(CONF)?, Link::new()?);
     let (bin, out) = (home.dir().join("bin"), home.dir().join("out"));
     write_own(&bin, &out)?;
-    let words = ["setpriv", "--no-new-privs", "--inh-caps=-all", &dropped];
+    let words = unit::words()?;
     let by: Vec<&OsStr> = words.iter().map(OsStr::new).collect();
     let mut daemon = home.start_by(&link, &by, &["--bin-dir", text(&bin)?])?;
     check_rights(&daemon)?;

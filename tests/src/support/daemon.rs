@@ -339,6 +339,15 @@ impl Home {
     ///
     /// When it ends before it is ready; what it said is told.
     pub fn start_dry_by(&self, program: &[&str]) -> Result<Daemon> {
+        Daemon::start(self.spawn_dry_by(program)?)
+    }
+
+    /// The same without waiting for it. Nobody kills it when the test fails.
+    ///
+    /// # Errors
+    ///
+    /// When it cannot be started.
+    pub fn spawn_dry_by(&self, program: &[&str]) -> Result<Child> {
         let daemon = self.dry_command(&self.alerts(), &[]);
         let (name, arguments) = program.split_first().context("a program")?;
         let mut command = Command::new(name);
@@ -348,7 +357,7 @@ impl Home {
             .args(daemon.get_args())
             .stdin(Stdio::null())
             .stderr(Stdio::piped());
-        Daemon::start(command.spawn()?)
+        Ok(command.spawn()?)
     }
 
     fn dry_command(&self, alerts: &Path, arguments: &[&str]) -> Command {

@@ -137,6 +137,8 @@ fn example(option: &Arg) -> String {
         "\"/var/ossec/logs/active-responses.log\""
     } else if holds == TypeId::of::<SocketAddr>() {
         "\"127.0.0.1:9764\""
+    } else if option.get_long() == Some("socket-group") {
+        "\"arfw\""
     } else if kind_of(option) == Kind::Number {
         "1"
     } else {

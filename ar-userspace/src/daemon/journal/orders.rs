@@ -22,7 +22,7 @@ impl Journal {
 
     /// A ban by hand is made.
     pub(in crate::daemon) fn banned_by_hand(&self, offender: Offender, asker: Asker, reason: &str) {
-        tracing::info!(address = %offender, uid = asker.uid, pid = asker.pid, ?reason, "banned by hand");
+        tracing::info!(address = %offender, uid = asker.uid, pid = asker.pid, reason, "banned by hand");
     }
 
     /// A ban by hand is refused.
@@ -101,7 +101,7 @@ impl Journal {
             let place = self.section(line);
             tracing::info!(
                 %address,
-                by = ?release.executable,
+                by = release.executable,
                 place,
                 "released, because the white list has {}",
                 quote(entry)
@@ -115,7 +115,7 @@ impl Journal {
             for counter in &address.counters {
                 tracing::info!(
                     address = %address.address,
-                    by = ?counter.executable,
+                    by = counter.executable,
                     offences = counter.offences,
                     "forgiven"
                 );
