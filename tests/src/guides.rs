@@ -18,6 +18,16 @@ fn the_first_ten_minutes_are_as_they_are_told() -> Result<()> {
     check("docs/guides/first-ten-minutes.md")
 }
 
+#[test]
+fn the_way_from_wazuh_4_is_as_it_is_told() -> Result<()> {
+    check("docs/guides/from-wazuh-4-and-ossec.md")
+}
+
+#[test]
+fn the_way_to_wazuh_5_is_as_it_is_told() -> Result<()> {
+    check("docs/guides/to-wazuh-5.md")
+}
+
 fn workspace() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("..")
 }

@@ -46,7 +46,7 @@ pub(super) struct Step {
 }
 
 /// Languages of blocks that hold no commands.
-const OTHERS: [&str; 6] = ["text", "xml", "json", "toml", "yaml", "ini"];
+const OTHERS: [&str; 7] = ["text", "xml", "json", "toml", "yaml", "ini", "sh"];
 
 /// The blocks of `text` that something is to be done for, in their order.
 ///
@@ -92,7 +92,10 @@ fn kind(info: &str, body: &[(usize, &str)]) -> Result<Option<Kind>> {
             "a command in a block of `{language}`, which nobody runs: {prompt:?}"
         );
         let Some(name) = words.strip_prefix("file=") else {
-            ensure!(words.is_empty(), "expected `file=NAME`, found `{words}`");
+            ensure!(
+                words.is_empty() && language != "sh",
+                "expected `file=NAME` behind `{language}`, found `{words}`"
+            );
             return Ok(None);
         };
         let text = body.iter().map(|(_, line)| format!("{line}\n"));
@@ -152,7 +155,7 @@ fn steps(body: &[(usize, &str)]) -> Result<Vec<Step>> {
 fn a_block_that_nobody_would_run_is_an_error() {
     for (text, why) in [
         ("```\n# ls\n```\n", "expected a block"),
-        ("```sh\nls\n```\n", "expected a block"),
+        ("```sh\nls\n```\n", "expected `file=NAME`"),
         ("```text\n$ ls\n```\n", "which nobody runs"),
         ("```console\nls\n```\n", "without a command"),
         ("```console later\n# ls\n```\n", "no way to run"),

@@ -83,7 +83,8 @@ impl Sandbox {
     /// Writes a file to where the shell is.
     pub(super) fn write(&mut self, name: &str, text: &str) -> Result<()> {
         fs::write(self.file("written"), text)?;
-        let (status, output) = self.run(&format!("cp /run/guide/written '{name}'"))?;
+        let (status, output) =
+            self.run(&format!("install -D -m 644 /run/guide/written '{name}'"))?;
         anyhow::ensure!(status == 0, "cannot write `{name}`: {output}");
         Ok(())
     }
