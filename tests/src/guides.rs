@@ -28,6 +28,11 @@ fn the_way_to_wazuh_5_is_as_it_is_told() -> Result<()> {
     check("docs/guides/to-wazuh-5.md")
 }
 
+#[test]
+fn what_is_wrong_shows_as_it_is_told() -> Result<()> {
+    check("docs/guides/when-something-is-wrong.md")
+}
+
 fn workspace() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("..")
 }
@@ -51,8 +56,11 @@ fn check(document: &str) -> Result<()> {
         done.with_context(|| format!("{document}:{}", block.line))?;
     }
     if let Some(sandbox) = &mut sandbox {
-        let (status, left) = sandbox.run("pgrep --list-full --exact arfw")?;
-        ensure!(status != 0, "{document} leaves a daemon behind: {left}");
+        let gone = sandbox.wait(|sandbox| {
+            let (status, _) = sandbox.run("pgrep --exact arfw")?;
+            Ok((status == 1).then_some(()))
+        })?;
+        ensure!(gone.is_some(), "{document} leaves a daemon behind");
     }
     Ok(())
 }

@@ -69,7 +69,8 @@ impl Sandbox {
         let name = format!("staying-{}", self.staying);
         fs::write(self.file("stays"), format!("{command}\n"))?;
         fs::write(self.file(&name), "")?;
-        let line = format!("(. /run/guide/stays) < /dev/null > /run/guide/{name} 2>&1 & echo 0");
+        // Not a job of the shell, which would tell its end in between.
+        let line = format!("((. /run/guide/stays) < /dev/null > /run/guide/{name} 2>&1 &); echo 0");
         self.tell(&line)?;
         Ok(name)
     }
