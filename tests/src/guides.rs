@@ -33,6 +33,43 @@ fn what_is_wrong_shows_as_it_is_told() -> Result<()> {
     check("docs/guides/when-something-is-wrong.md")
 }
 
+#[test]
+fn the_other_documents_are_as_they_are_told() -> Result<()> {
+    for document in documents()? {
+        if !document.starts_with("docs/guides/") {
+            check(&document)?;
+        }
+    }
+    Ok(())
+}
+
+/// Each guide is run by a test of its own, so that they run side by side; here none is forgotten.
+#[test]
+fn every_guide_is_run() -> Result<()> {
+    let source = include_str!("guides.rs");
+    for document in documents()? {
+        let is_run = source.contains(&format!("check(\"{document}\")"));
+        ensure!(
+            is_run || !document.starts_with("docs/guides/"),
+            "no test runs {document}"
+        );
+    }
+    Ok(())
+}
+
+/// What operators read, by its path in the workspace.
+fn documents() -> Result<Vec<String>> {
+    let mut found = vec!["README.md".to_owned()];
+    for directory in ["docs", "docs/guides"] {
+        for entry in workspace().join(directory).read_dir()? {
+            let name = entry?.file_name().to_string_lossy().into_owned();
+            let is_text = Path::new(&name).extension() == Some("md".as_ref());
+            found.extend(is_text.then(|| format!("{directory}/{name}")));
+        }
+    }
+    Ok(found)
+}
+
 fn workspace() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("..")
 }
