@@ -143,6 +143,7 @@ fn run(step: &Step, expected: i32, sandbox: &mut Sandbox) -> Result<()> {
     Ok(())
 }
 
+#[expect(clippy::print_stdout, reason = "a test's output is shown on demand")]
 fn judge(step: &Step, is_so: bool, output: &str) -> Result<()> {
     let Step {
         line,
