@@ -10,7 +10,7 @@ mount -t sysfs sysfs "$root/sys"
 mount -t bpf bpf "$root/sys/fs/bpf"
 mount -t tmpfs tmpfs "$root/run"
 mount --rbind /dev "$root/dev"
-cp "$2" "$root/srv/first.deb"
+cp "$2" "$root"
 cp "$3" "$root/srv/second.deb"
 ip link set lo up
 ip link add veth0 type veth peer name veth1
@@ -41,7 +41,9 @@ start() {
 }
 listed() { run arfw list | tee "$root/srv/list" && grep -q "$1" "$root/srv/list" || fail "$1 is not banned"; }
 
-run apt-get install --yes /srv/first.deb
+# The lines of docs/guides/first-ten-minutes.md, as they stand there.
+cd "$root"
+run apt install --yes ./arfw_*.deb
 cp "$root/usr/share/doc/arfw/examples/ossec.conf" "$root$conf"
 touch "$root$alerts"
 run arfw check
@@ -59,7 +61,7 @@ start
 listed 203.0.113.7
 run dpkg-query --show arfw
 
-run apt-get purge --yes arfw
+run apt purge --yes arfw
 for left in /var/lib/arfw /run/arfw /sys/fs/bpf/arfw /usr/bin/arfw /etc/arfw /etc/default/arfw /usr/share/doc/arfw; do
     [ ! -e "$root$left" ] || fail "$left is left"
 done

@@ -7,6 +7,7 @@ mod drift;
 mod executables;
 mod faults;
 mod guard;
+mod guides;
 mod leftovers;
 mod load;
 mod nftables;

@@ -36,7 +36,7 @@ struct Arguments {
 
 #[derive(Subcommand)]
 enum Command {
-    /// Finds or installs what the kernel program needs (a compiler with its library's source, bpf-linker), and `ip` and `bpftool`
+    /// Finds or installs what the kernel program needs (a compiler with its library's source, bpf-linker), and `ip`, `bpftool`, `nft`, `ping` and `jq`
     Setup,
     /// Builds the kernel program and the daemon that carries it
     Build {

@@ -30,10 +30,12 @@ pub(crate) struct Kernel {
 type Way = (&'static str, fn(&Workspace) -> Result<()>);
 
 /// A program that tests and the operator need, and the package that has it.
-const TOOLS: [(&str, &str); 3] = [
+const TOOLS: [(&str, &str); 5] = [
     ("ip", "iproute2"),
     ("bpftool", "bpftool"),
     ("nft", "nftables"),
+    ("ping", "iputils-ping"),
+    ("jq", "jq"),
 ];
 
 /// Makes ready for every other command, and says in one line each what was taken.
