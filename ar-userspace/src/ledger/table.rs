@@ -39,6 +39,11 @@ impl Index<Place> for Table {
 }
 
 impl Table {
+    /// Has the ban of a key stand or not, which moves it in no queue.
+    pub(super) fn lift(&mut self, place: Place, lifted: bool) {
+        self.slots[place].lifted = lifted;
+    }
+
     /// How many keys there are.
     pub(super) fn len(&self) -> usize {
         self.slots.len()
@@ -85,6 +90,11 @@ impl Table {
         self.idle.first()
     }
 
+    /// Whether any key was ever of this name.
+    pub(super) fn knows(&self, executable: &Executable) -> bool {
+        self.slots.knows(executable)
+    }
+
     /// What enforces the key.
     pub(super) fn executable(&self, place: Place) -> &Executable {
         self.slots.executable(place)
@@ -128,7 +138,7 @@ impl Table {
         stands: impl Fn(Expiry) -> bool,
     ) -> Option<Standing> {
         keys.map(|place| (place, &self[place]))
-            .filter(|(_, slot)| slot.enforcement == Enforcement::Kernel)
+            .filter(|(_, slot)| slot.enforcement == Enforcement::Kernel && !slot.lifted)
             .filter_map(|(place, slot)| {
                 let until = slot.until().filter(|&until| stands(until))?;
                 Some((place, slot, until))
