@@ -166,8 +166,11 @@ fn what_is_taken_back_is_told_in_the_log_the_events_and_the_history() -> Result<
     );
     scene.daemon.stop(Signal::TERM)?;
     // All of it can be exported and read again.
-    let exported = scene.home.output(&["store", "export"])?.stdout;
-    let exported = String::from_utf8(exported)?;
+    let mut export = std::process::Command::new(tests::support::daemon::binary());
+    export
+        .args(["store", "export", "--state-dir"])
+        .arg(scene.home.state_dir());
+    let exported = String::from_utf8(export.output()?.stdout)?;
     ensure!(
         exported.contains(r#""how":{"lifted":{"uid":0"#),
         "{exported}"
