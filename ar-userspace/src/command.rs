@@ -4,6 +4,7 @@
 
 mod ban;
 mod check;
+mod confirm;
 mod events;
 mod executables;
 mod explain;
@@ -49,7 +50,7 @@ const ALERTS_JSON: &str = "/var/ossec/logs/alerts/alerts.json";
     name = "arfw",
     version,
     about = "Active response for OSSEC and Wazuh, enforced in the kernel",
-    after_help = "Exit status: 0 done, 1 failed (unban and forgive: also when there was nothing to end or to forget; \
+    after_help = "Exit status: 0 done, 1 failed (unban, forgive and confirm: also when there was nothing to end, to forget or to confirm; \
                   why: when it is no address and no alert has it), \
                   2 wrong command line, 3 errors in the configuration, 4 the daemon does not run, \
                   5 nothing fires (explain)."
@@ -116,6 +117,17 @@ enum Command {
     Unban {
         /// Addresses or networks, IPv4 or IPv6
         #[arg(required = true, value_name = "ADDRESS[/BITS]", value_parser = control::network)]
+        addresses: Vec<Offender>,
+        /// Ban again as before after this time, 1s to 1h, unless `arfw confirm` comes before
+        #[arg(long, value_name = "TIME", value_parser = control::confirm_within)]
+        confirm: Option<Duration>,
+        #[command(flatten)]
+        directories: Directories,
+    },
+    /// Make bans and unbans last that were given with `--confirm`
+    Confirm {
+        /// Addresses or networks, IPv4 or IPv6 [default: all that wait]
+        #[arg(value_name = "ADDRESS[/BITS]", value_parser = control::network)]
         addresses: Vec<Offender>,
         #[command(flatten)]
         directories: Directories,
@@ -391,8 +403,13 @@ fn perform(arguments: Arguments) -> anyhow::Result<Exit> {
         Command::Ban(arguments) => ban::run(&arguments, json),
         Command::Unban {
             addresses,
+            confirm,
             directories,
-        } => unban::run(&directories, &addresses, json),
+        } => unban::run(&directories, &addresses, confirm, json),
+        Command::Confirm {
+            addresses,
+            directories,
+        } => confirm::run(&directories, &addresses, json),
         Command::Forgive {
             addresses,
             all,

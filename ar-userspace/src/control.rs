@@ -11,6 +11,7 @@ mod scrape;
 mod server;
 pub mod view;
 
+use std::ops::RangeInclusive;
 use std::time::Duration;
 
 use tokio::sync::oneshot;
@@ -46,6 +47,15 @@ pub enum Request {
     Ban(Asker, Order, oneshot::Sender<Vec<view::Banned>>),
     /// `POST /v1/unban`: ends the bans of these addresses, in this order.
     Unban(Asker, Vec<Offender>, oneshot::Sender<Vec<view::Unbanned>>),
+    /// `POST /v1/unban` with `confirm_seconds`: the same until they are over, unless it is confirmed.
+    Lift(
+        Asker,
+        Vec<Offender>,
+        Duration,
+        oneshot::Sender<Vec<view::Unbanned>>,
+    ),
+    /// `POST /v1/confirm`: makes what waits for it last.
+    Confirm(Asker, Vec<Whom>, oneshot::Sender<Vec<view::Confirmed>>),
     /// `POST /v1/forgive`: clears counters.
     Forgive(Asker, Vec<Whom>, oneshot::Sender<view::Forgiven>),
     /// `POST /v1/stop`: an orderly stop, begun when it is answered.
@@ -100,6 +110,28 @@ pub struct Order {
     pub reason: String,
     /// Also a prefix that holds protected addresses, which stay free.
     pub force: bool,
+    /// After so long it is taken back unless it is confirmed.
+    pub confirm: Option<Duration>,
+}
+
+/// How soon a change that is not confirmed may be taken back, and how late.
+pub const CONFIRM_WITHIN: RangeInclusive<Duration> =
+    Duration::from_secs(1)..=Duration::from_secs(3_600);
+
+/// Reads within what time a change has to be confirmed.
+///
+/// # Errors
+///
+/// What was expected and what was found, on one line.
+pub fn confirm_within(text: &str) -> Result<Duration, String> {
+    let within = humantime::parse_duration(text).ok();
+    let within = within.filter(|within| CONFIRM_WITHIN.contains(within));
+    within.ok_or_else(|| {
+        format!(
+            "expected a time from 1s to 1h, such as `60s`; found {}",
+            quote(text)
+        )
+    })
 }
 
 /// Reads an address or a network as people write it for a command.
@@ -184,6 +216,9 @@ pub const BAN: &str = "/v1/ban";
 
 /// Path that takes [`view::Addresses`] and answers with a list of [`view::Unbanned`].
 pub const UNBAN: &str = "/v1/unban";
+
+/// Path that takes [`view::Confirm`] and answers with a list of [`view::Confirmed`].
+pub const CONFIRM: &str = "/v1/confirm";
 
 /// Path that takes [`view::Forgive`] and answers with [`view::Forgiven`].
 pub const FORGIVE: &str = "/v1/forgive";

@@ -5,6 +5,7 @@
 
 mod arrival;
 mod by_hand;
+mod confirm;
 mod drift;
 mod guarding;
 mod handled;
@@ -25,7 +26,7 @@ mod steps;
 pub mod view;
 mod why;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::hash::RandomState;
 use std::io;
 use std::net::SocketAddr;
@@ -395,6 +396,8 @@ struct Daemon {
     places: links::Places,
     /// Bans that ended, until the store is told.
     ended: ledger::History,
+    /// Bans of which it was told that they ended, although that waits to be confirmed.
+    told_lifted: BTreeSet<Key>,
     metrics: Metrics,
     handled: Handled,
     recent: Recent,
@@ -469,6 +472,7 @@ impl Daemon {
             drift: Drift::default(),
             places: links::Places::default(),
             ended: ledger::History::default(),
+            told_lifted: BTreeSet::new(),
             metrics: Metrics::default(),
             handled: Handled::default(),
             recent: Recent::new(RandomState::new()),

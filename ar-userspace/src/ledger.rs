@@ -19,12 +19,13 @@
 //! `now` must not decrease from one call to the next. A call takes logarithmic time for each key that
 //! it changes; only those that name everyone, and a lower limit, change many.
 
-use std::collections::{BTreeSet, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
-use crate::config::Enforcement;
+use crate::config::{Enforcement, Executable};
 use crate::offender::Offender;
 use crate::time::{Expiry, Moment};
 
+mod confirm;
 mod decide;
 mod effect;
 mod event;
@@ -38,6 +39,7 @@ mod table;
 mod tests;
 mod upkeep;
 
+pub use confirm::{Pending, Provisional};
 pub use effect::{Action, Effect, Key, Standing};
 pub use event::{Adoption, Event, HandBan, Limits, OnStop, Settings, Whom};
 pub use history::{End, History, Past};
@@ -60,6 +62,8 @@ pub struct Ledger {
     /// Bans that ended since the last [`Ledger::drain_history`], while changes are noted.
     history: History,
     evicted: u64,
+    /// Changes that wait to be confirmed, by the key under which they do.
+    pending: BTreeMap<Key, Pending>,
 }
 
 #[derive(Debug, Default)]
@@ -123,6 +127,18 @@ impl Ledger {
             Event::NotMade(effect) => self.take_back(effect, None, now),
             Event::Adopt(adoption) => self.adopt(adoption, now),
             Event::Ban(ban) => self.ban_by_hand(ban, now),
+            Event::Propose {
+                ban,
+                key,
+                confirm_by,
+            } => self.ban_provisionally(ban, key, confirm_by, now),
+            Event::Lift {
+                offender,
+                uid,
+                pid,
+                confirm_by,
+            } => self.lift(offender, (uid, pid), confirm_by, now),
+            Event::Confirm { whom, uid, pid } => self.confirm(&whom, (uid, pid), now),
             Event::Unban(whom, end) => self.unban(&whom, end, now),
             Event::Forgive(whom) => self.forgive(&whom, now),
             Event::Settings(settings) => self.set(settings, now),
@@ -156,10 +172,8 @@ impl Ledger {
             .table
             .quietest()
             .and_then(|place| self.forgiven_at(place));
-        match (ban, counter) {
-            (Some(ban), Some(counter)) => Some(ban.min(counter)),
-            (one, other) => one.or(other),
-        }
+        let due = [ban, counter, self.next_put_back()];
+        due.into_iter().flatten().min()
     }
 
     /// The next thing to perform, in order; `None` when nothing waits.
@@ -172,7 +186,7 @@ impl Ledger {
         effect
     }
 
-    /// What stands at `now`, by offender.
+    /// What stands at `now`, by offender, and what is [lifted](Self::is_lifted).
     pub fn bans(&self, now: Moment) -> impl Iterator<Item = Record> {
         self.table
             .places(|place| self.is_banned(place, now))
@@ -187,6 +201,18 @@ impl Ledger {
             .places(|place| is_programs(place) && self.is_banned(place, now))
             .into_iter()
             .map(|place| self.table.record(place))
+    }
+
+    /// Keys under this name that have a ban. Without one there are none, and that takes no time.
+    #[must_use]
+    pub fn held_by(&self, executable: &Executable) -> Vec<Key> {
+        if !self.table.knows(executable) {
+            return Vec::new();
+        }
+        let held = self.table.places(|place| {
+            self.table.executable(place) == executable && self.table[place].until().is_some()
+        });
+        held.into_iter().map(|place| self.table.key(place)).collect()
     }
 
     /// Whom [`bans`](Self::bans) are about, each once.

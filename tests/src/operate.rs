@@ -2,6 +2,7 @@
 
 mod access;
 mod ban;
+mod confirm;
 mod events;
 mod hanging;
 mod history;

@@ -1,6 +1,7 @@
 //! Real packets against the real binary: bans begin, end, grow, and touch nobody else.
 
 mod bans;
+mod confirm;
 mod connections;
 mod forwarded;
 mod nftables;

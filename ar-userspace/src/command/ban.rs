@@ -4,7 +4,7 @@ use std::fmt::Write as _;
 use std::time::Duration;
 
 use super::run::on_runtime;
-use super::{Directories, Exit, output, unban};
+use super::{Directories, Exit, confirm, output, unban};
 use crate::control::{self, view};
 use crate::offender::Offender;
 
@@ -25,6 +25,9 @@ pub(super) struct Arguments {
     /// Also ban an address that the guard protects, and a network that holds protected addresses, which are left alone
     #[arg(long)]
     force: bool,
+    /// Take it back after this time, 1s to 1h, unless `arfw confirm` comes before: who locks himself out gets in again
+    #[arg(long, value_name = "TIME", value_parser = control::confirm_within)]
+    confirm: Option<Duration>,
     #[command(flatten)]
     directories: Directories,
 }
@@ -39,6 +42,7 @@ pub(super) fn run(arguments: &Arguments, json: bool) -> anyhow::Result<Exit> {
             permanent: arguments.permanent,
             reason: arguments.reason.clone(),
             force: arguments.force,
+            confirm_seconds: arguments.confirm.map(|within| within.as_secs_f64()),
         };
         let answer = on_runtime(control::post(&socket, control::BAN, &order));
         let answer: Vec<view::Banned> = answer.map_err(unban::nothing_changed)?;
@@ -63,6 +67,7 @@ fn render(banned: &[view::Banned]) -> String {
         address,
         state,
         cause,
+        confirm,
     } in banned
     {
         let told = match state {
@@ -78,8 +83,9 @@ fn render(banned: &[view::Banned]) -> String {
             }
             _ => told,
         };
+        let waits = confirm::taken_back(address, confirm.as_ref());
         // Writing to a string cannot fail.
-        let _ = writeln!(text, "{address}: {told}");
+        let _ = writeln!(text, "{address}: {told}{waits}");
     }
     text
 }

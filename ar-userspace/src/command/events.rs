@@ -51,6 +51,7 @@ pub(super) fn told(what: &Happening) -> String {
             end,
             ended_by,
             state,
+            confirm_seconds,
         } => {
             let how = match end {
                 view::End::Time => "its time had come",
@@ -58,6 +59,9 @@ pub(super) fn told(what: &Happening) -> String {
                 view::End::WhiteList => "the white list has it",
                 view::End::Protected => "it must stay reachable",
                 view::End::Stop => "the daemon stops",
+                view::End::NotConfirmed => "it was not confirmed",
+                view::End::Confirmed => "it goes on, as it was confirmed",
+                view::End::Lifted => "by hand, and not confirmed",
                 view::End::Moved | view::End::Failed => "it was not made",
             };
             let by = ended_by.map_or(String::new(), |by| format!(" of user {}", by.uid));
@@ -66,7 +70,21 @@ pub(super) fn told(what: &Happening) -> String {
                 _ => "",
             };
             let executable = executable.escape_debug();
-            format!("unban {address} by {executable}: {how}{by}{state}")
+            let waits = waits(*confirm_seconds);
+            format!("unban {address} by {executable}: {how}{by}{state}{waits}")
+        }
+        Happening::Confirmed {
+            address,
+            executable,
+            change,
+            confirmed_by,
+        } => {
+            let change = super::confirm::word(*change);
+            let executable = executable.escape_debug();
+            format!(
+                "confirmed: {change} {address} by {executable}, by user {}",
+                confirmed_by.uid
+            )
         }
         Happening::Refusal {
             address,
@@ -124,9 +142,24 @@ fn banned(what: &str, ban: &view::BanEvent) -> String {
             ban.alert_id.as_deref().unwrap_or("-").escape_debug()
         ),
     };
+    let back = match ban.not_confirmed {
+        true => ", as before the unban that was not confirmed",
+        false => "",
+    };
     format!(
-        "{what} {} for {left} by {} {why}",
+        "{what} {} for {left} by {} {why}{}{back}",
         ban.address,
-        ban.executable.escape_debug()
+        ban.executable.escape_debug(),
+        waits(ban.confirm_seconds)
     )
+}
+
+fn waits(confirm_seconds: Option<f64>) -> String {
+    confirm_seconds.map_or_else(String::new, |seconds| {
+        let within = Duration::try_from_secs_f64(seconds).unwrap_or(Duration::MAX);
+        format!(
+            "; taken back in {} unless confirmed",
+            output::duration(within)
+        )
+    })
 }

@@ -73,8 +73,14 @@ pub(super) fn how(ban: &view::Past) -> String {
         Some(view::End::Moved) => "moved",
         Some(view::End::Failed) => "failed",
         Some(view::End::Stop) => "stop",
+        Some(view::End::NotConfirmed) => "not confirmed",
+        Some(view::End::Confirmed) => "confirmation",
+        Some(view::End::Lifted) => "hand, not confirmed",
     };
     match ban.ended_by {
+        Some(by) if ban.end == Some(view::End::Lifted) => {
+            format!("hand of uid {}, not confirmed", by.uid)
+        }
         Some(by) => format!("{end} of uid {}", by.uid),
         None => end.to_owned(),
     }

@@ -4,7 +4,7 @@ use std::fmt::Write as _;
 use std::time::Duration;
 
 use super::run::on_runtime;
-use super::{Directories, Exit, output};
+use super::{Directories, Exit, confirm, output};
 use crate::control::{self, view};
 
 pub(super) fn run(directories: &Directories, json: bool) -> anyhow::Result<Exit> {
@@ -96,6 +96,19 @@ fn render(status: &view::Status) -> String {
             output::count(counts.left_out),
         ),
     );
+    for pending in &status.pending {
+        line(
+            "pending",
+            format!(
+                "{} of {} ({}) by uid {}: taken back in {} unless `arfw confirm` follows",
+                confirm::word(pending.change),
+                pending.address,
+                pending.executable,
+                pending.by.uid,
+                confirm::left(&pending.confirm),
+            ),
+        );
+    }
     if counts.sockets_destroyed + counts.sockets_failed > 0 {
         line(
             "",
@@ -229,6 +242,7 @@ mod tests {
                 room_v4: 131_072,
                 room_v6: 131_072,
             },
+            pending: Vec::new(),
             store: view::Store::default(),
             enforcer: "xdp".to_owned(),
             interfaces: vec![view::Interface {
@@ -268,6 +282,16 @@ packets     52,000 clean
 "
         );
         status.counts.sockets_destroyed = 1_003;
+        status.pending = vec![view::Pending {
+            address: "203.0.113.7".to_owned(),
+            change: view::Provisional::Ban,
+            executable: "manual".to_owned(),
+            confirm: view::Deadline {
+                seconds_left: 42.4,
+                at: "2026-01-02T03:04:05Z".to_owned(),
+            },
+            by: view::EndedBy { uid: 0, pid: None },
+        }];
         status.source = view::Source {
             trouble: Some("Too many levels of symbolic links (os error 40)".to_owned()),
             missing: true,
@@ -280,6 +304,7 @@ packets     52,000 clean
         status.shadow.all = true;
         let text = render(&status);
         for expected in [
+            "pending     ban of 203.0.113.7 (manual) by uid 0: taken back in 42s unless `arfw confirm` follows\n",
             "            1,003 sockets destroyed, 0 failed\n",
             "alerts      /var/ossec/logs/alerts/alerts.json, WHICH IS NOT THERE\n",
             "shadow mode: nothing is dropped\n",

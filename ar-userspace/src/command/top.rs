@@ -195,6 +195,7 @@ fn unban_beside(socket: PathBuf, address: String, tell: mpsc::Sender<News>) {
     thread::spawn(move || {
         let order = view::Addresses {
             addresses: vec![address],
+            confirm_seconds: None,
         };
         let answer = on_runtime(control::post::<Vec<view::Unbanned>>(
             &socket,

@@ -1,9 +1,10 @@
 //! `arfw unban`: ends bans before their time.
 
 use std::fmt::Write as _;
+use std::time::Duration;
 
 use super::run::on_runtime;
-use super::{Directories, Exit, output};
+use super::{Directories, Exit, confirm, output};
 use crate::control::{self, Unreachable, view};
 use crate::offender::Offender;
 
@@ -13,12 +14,16 @@ const AT_ONCE: usize = 1_000;
 pub(super) fn run(
     directories: &Directories,
     addresses: &[Offender],
+    confirm: Option<Duration>,
     json: bool,
 ) -> anyhow::Result<Exit> {
     let socket = directories.socket();
     let mut unbanned: Vec<view::Unbanned> = Vec::new();
     for addresses in chunks(addresses) {
-        let order = view::Addresses { addresses };
+        let order = view::Addresses {
+            addresses,
+            confirm_seconds: confirm.map(|within| within.as_secs_f64()),
+        };
         let answer = on_runtime(control::post(&socket, control::UNBAN, &order));
         let answer: Vec<view::Unbanned> = answer.map_err(nothing_changed)?;
         unbanned.extend(answer);
@@ -63,13 +68,19 @@ fn exit(unbanned: &[view::Unbanned]) -> Exit {
 
 pub(super) fn render(unbanned: &[view::Unbanned]) -> String {
     let mut text = String::new();
-    for view::Unbanned { address, released } in unbanned {
+    for view::Unbanned {
+        address,
+        released,
+        confirm,
+    } in unbanned
+    {
         let told = match released.as_slice() {
             [] => "was not banned".to_owned(),
             released => releases(released),
         };
+        let waits = confirm::taken_back(address, confirm.as_ref());
         // Writing to a string cannot fail.
-        let _ = writeln!(text, "{address}: {told}");
+        let _ = writeln!(text, "{address}: {told}{waits}");
     }
     text
 }
@@ -102,6 +113,7 @@ mod tests {
         view::Unbanned {
             address: address.to_owned(),
             released: released.iter().map(release).collect(),
+            confirm: None,
         }
     }
 

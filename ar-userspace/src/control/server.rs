@@ -34,9 +34,9 @@ use super::access::{self, Access, Rights};
 use super::events::{self, Lease};
 use super::problem::Problem;
 use super::{
-    Asker, BAN, BANS, EVENTS, FORGIVE, HISTORY, HISTORY_MOST, HISTORY_TOLD, HistoryOf, MAX_BODY,
-    MAX_REASON, MAX_WHOM, METRICS, NotReloaded, Order, RELOAD, Request, STATUS, STOP, UNBAN, WHY,
-    address, network, view,
+    Asker, BAN, BANS, CONFIRM, CONFIRM_WITHIN, EVENTS, FORGIVE, HISTORY, HISTORY_MOST,
+    HISTORY_TOLD, HistoryOf, MAX_BODY, MAX_REASON, MAX_WHOM, METRICS, NotReloaded, Order, RELOAD,
+    Request, STATUS, STOP, UNBAN, WHY, address, network, view,
 };
 use crate::ledger::Whom;
 use crate::offender::Offender;
@@ -95,6 +95,7 @@ fn router(requests: mpsc::Sender<Request>) -> Router {
         .route(RELOAD, post(reload))
         .route(BAN, post(ban))
         .route(UNBAN, post(unban))
+        .route(CONFIRM, post(confirm))
         .route(FORGIVE, post(forgive))
         .route(STOP, post(stop))
         .route_layer(middleware::from_fn(access::change));
@@ -280,11 +281,20 @@ async fn ban(
     if order.reason.len() > MAX_REASON {
         return Err(wrong("expected a `reason` of at most 256 bytes"));
     }
+    let confirm = confirm_within(order.confirm_seconds)?;
+    if let (Some(lasts), Some(confirm)) = (lasts, confirm)
+        && lasts < confirm
+    {
+        return Err(wrong(&format!(
+            "expected a ban at least as long as the time to confirm it, {confirm:?}; found {lasts:?}, which is over before"
+        )));
+    }
     let order = Order {
         offenders: offenders(&order.addresses, network)?,
         lasts,
         reason: order.reason,
         force: order.force,
+        confirm,
     };
     Ok(ask(requests, move |reply| Request::Ban(asker, order, reply)).await)
 }
@@ -296,10 +306,42 @@ async fn unban(
 ) -> Result<Response, Problem> {
     let Json(order) = body?;
     let offenders = offenders(&order.addresses, network)?;
-    Ok(ask(requests, move |reply| {
-        Request::Unban(asker, offenders, reply)
+    let confirm = confirm_within(order.confirm_seconds)?;
+    Ok(ask(requests, move |reply| match confirm {
+        Some(within) => Request::Lift(asker, offenders, within, reply),
+        None => Request::Unban(asker, offenders, reply),
     })
     .await)
+}
+
+async fn confirm(
+    State(requests): State<mpsc::Sender<Request>>,
+    Extension(asker): Extension<Asker>,
+    body: Body<view::Confirm>,
+) -> Result<Response, Problem> {
+    let Json(order) = body?;
+    let whom = match order {
+        view::Confirm::All => vec![Whom::Everyone],
+        view::Confirm::Addresses(addresses) => {
+            let offenders = offenders(&addresses, network)?.into_iter();
+            offenders.map(Whom::Offender).collect()
+        }
+    };
+    Ok(ask(requests, move |reply| Request::Confirm(asker, whom, reply)).await)
+}
+
+fn confirm_within(seconds: Option<f64>) -> Result<Option<Duration>, Problem> {
+    let Some(seconds) = seconds else {
+        return Ok(None);
+    };
+    let within = Duration::try_from_secs_f64(seconds).ok();
+    match within.filter(|within| CONFIRM_WITHIN.contains(within)) {
+        Some(within) => Ok(Some(within)),
+        None => Err(Problem::new(
+            StatusCode::UNPROCESSABLE_ENTITY,
+            format!("expected `confirm_seconds` from 1 to 3600, found {seconds}"),
+        )),
+    }
 }
 
 async fn forgive(

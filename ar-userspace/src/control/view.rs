@@ -2,6 +2,7 @@
 //!
 //! Field names are stable. Times are RFC 3339 in UTC, durations are seconds.
 
+mod confirm;
 mod event;
 mod history;
 pub mod why;
@@ -10,6 +11,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::diagnostic::Located;
 
+pub use confirm::{Confirm, Confirmed, ConfirmedChange, Deadline, Pending, Provisional};
 pub use event::{Banned as BanEvent, Event, Happening, Refused};
 pub use history::{End, EndedBy, History, Past};
 pub use why::Why;
@@ -93,10 +95,13 @@ pub struct BanOrder {
     /// Also an address that the guard protects, and a network that holds protected addresses, which stay free.
     #[serde(default)]
     pub force: bool,
+    /// After so long it is taken back unless it is confirmed, 1 to 3600; it is not without this.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub confirm_seconds: Option<f64>,
 }
 
 /// What became of a ban by hand.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Banned {
     /// The address or network in canonical form.
     pub address: String,
@@ -104,6 +109,9 @@ pub struct Banned {
     pub state: BanState,
     /// Why it was refused, and what to do; of one that is made by force, what protects it; else `null`.
     pub cause: Option<String>,
+    /// When it is taken back unless it is confirmed; left out when it is not.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub confirm: Option<Deadline>,
 }
 
 /// How a ban by hand stands.
@@ -127,11 +135,14 @@ pub struct Stop {
 }
 
 /// Whose bans are to end.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Addresses {
     /// Literal addresses in any spelling.
     pub addresses: Vec<String>,
+    /// After so long that is taken back unless it is confirmed, 1 to 3600; it is not without this.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub confirm_seconds: Option<f64>,
 }
 
 /// Whose counters are to be cleared.
@@ -168,12 +179,15 @@ pub enum ReleaseState {
 }
 
 /// One address whose bans were to end.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Unbanned {
     /// The address in canonical form.
     pub address: String,
     /// Its bans; empty when it was not banned.
     pub released: Vec<Release>,
+    /// When that is taken back unless it is confirmed; left out when it is not.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub confirm: Option<Deadline>,
 }
 
 /// Counters that were cleared.
@@ -298,6 +312,9 @@ pub struct Status {
     pub drift: Drift,
     /// Addresses that are banned.
     pub active: Active,
+    /// Changes by hand that wait to be confirmed.
+    #[serde(default)]
+    pub pending: Vec<Pending>,
     /// How the store stands.
     #[serde(default)]
     pub store: Store,

@@ -1,10 +1,10 @@
 //! Bans that an operator asks for: what forbids them, and what became of them.
 
-use super::Daemon;
+use super::{Daemon, confirm};
 use crate::clock;
 use crate::config::Executable;
 use crate::control::{Asker, Order, view};
-use crate::ledger::{self, ByHand, HandBan, Key, Ruling};
+use crate::ledger::{self, ByHand, End, HandBan, Key, Ruling, Whom};
 use crate::offender::{Offender, Prefix};
 use crate::time::{Expiry, Moment};
 
@@ -13,6 +13,9 @@ const MANUAL: &str = "manual";
 
 /// The same of an address that the guard protects: it was asked for by force, and the guard leaves it.
 const FORCED: &str = "manual-forced";
+
+/// As which both stand until they are confirmed.
+pub(super) const UNCONFIRMED: [&str; 2] = ["manual-unconfirmed", "manual-forced-unconfirmed"];
 
 /// The shortest prefixes that may be banned, in bits.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -48,6 +51,7 @@ impl Daemon {
             address: offender.to_string(),
             state: view::BanState::Refused,
             cause: Some(cause),
+            confirm: None,
         };
         // An address only: a network within a protected one would be left alone in the kernel all the same.
         let protected = self.guard.reason(offender).map(|reason| reason.to_string());
@@ -63,12 +67,15 @@ impl Daemon {
             self.journal.order_refused(offender, None, &why);
             return refused(why);
         }
-        let key = Key {
+        let named = |name| Key {
             offender,
-            executable: Executable::new(forced.as_ref().map_or(MANUAL, |_| FORCED)),
+            executable: Executable::new(name),
         };
-        let event = ledger::Event::Ban(HandBan {
-            key: key.clone(),
+        let is_forced = usize::from(forced.is_some());
+        let unconfirmed = named(UNCONFIRMED[is_forced]);
+        let last = named([MANUAL, FORCED][is_forced]);
+        let ban = HandBan {
+            key: last.clone(),
             until: order
                 .lasts
                 .map_or(Expiry::Never, |lasts| Expiry::At(now.after(lasts))),
@@ -77,8 +84,28 @@ impl Daemon {
                 pid: asker.pid,
                 reason: order.reason.as_str().into(),
             },
-        });
+        };
+        let confirm_by = order.confirm.map(|within| now.after(within));
+        let (key, event) = match confirm_by {
+            Some(confirm_by) => {
+                let key = unconfirmed.clone();
+                let propose = ledger::Event::Propose {
+                    ban,
+                    key,
+                    confirm_by,
+                };
+                (unconfirmed, propose)
+            }
+            None => (last, ledger::Event::Ban(ban)),
+        };
         let ruling = self.ledger.apply(event, now);
+        if confirm_by.is_none() && !matches!(ruling, Ruling::Refused { .. }) {
+            // The last word is this one: what was to be confirmed is not any more.
+            for name in UNCONFIRMED {
+                let unban = ledger::Event::Unban(Whom::Key(named(name)), End::Moved);
+                self.ledger.apply(unban, now);
+            }
+        }
         self.perform(now);
         let state = match ruling {
             Ruling::Refused { limit, .. } => {
@@ -97,19 +124,25 @@ impl Daemon {
         let made = records.find(|record| record.key == key);
         if let Some(ban) = made.and_then(|record| record.ban) {
             let is_new = state == view::BanState::Banned;
-            self.journal.ban_by_hand_event(&key, &ban, is_new);
+            self.journal
+                .ban_by_hand_event(&key, &ban, is_new, order.confirm);
+        }
+        if let Some(within) = order.confirm {
+            self.journal.waits(offender, view::Provisional::Ban, within);
         }
         view::Banned {
             address: offender.to_string(),
             state,
             cause: forced.map(|reason| format!("it must stay reachable: {reason}")),
+            confirm: confirm_by.map(|confirm_by| confirm::deadline(confirm_by, clock::clocks())),
         }
     }
 
     /// Whether this ban was made by force although the guard protects its address: then the guard does not end it.
     pub(super) fn is_forced(record: &ledger::Record) -> bool {
         let ban = record.ban.as_ref();
-        record.key.executable.name() == FORCED && ban.is_some_and(|ban| ban.by_hand.is_some())
+        let is_forced = [FORCED, UNCONFIRMED[1]].contains(&record.key.executable.name());
+        is_forced && ban.is_some_and(|ban| ban.by_hand.is_some())
     }
 
     /// Why this must not be banned, not by force either, and what to do about it.

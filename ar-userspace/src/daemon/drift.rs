@@ -166,7 +166,9 @@ impl Daemon {
 
     /// Whether the ledger is about to end a ban of it.
     fn is_to_end(&self, offender: Offender) -> bool {
-        let mut bans = self.ledger.records_of(offender).filter_map(|it| it.ban);
+        let records = self.ledger.records_of(offender);
+        let stand = records.filter(|record| !self.ledger.is_lifted(&record.key));
+        let mut bans = stand.filter_map(|it| it.ban);
         bans.any(|ban| ban.enforcement == Enforcement::Kernel)
     }
 

@@ -26,6 +26,7 @@ impl Daemon {
     ) {
         self.settle();
         let reader = self.store.reader();
+        let lifted = self.lifted();
         // The runtime waits for it at the end, so that the store is closed in order.
         drop(tokio::task::spawn_blocking(move || {
             // Without it, the answer is as old as the last commit, and `arfw status` says why.
@@ -34,7 +35,8 @@ impl Daemon {
                 offender: asked.offender,
                 limit: asked.limit,
             });
-            let told = read.map(told).map_err(|error| format!("{error:#}"));
+            let told = read.map(|answer| told(lifted.mark(answer)));
+            let told = told.map_err(|error| format!("{error:#}"));
             reply_with(reply, Ok(told));
         }));
     }
@@ -73,10 +75,7 @@ fn past_ban(
         },
         ended_at: ended.map(|(at, _)| written(at)),
         end: ended.map(|(_, end)| named(end)),
-        ended_by: match ended {
-            Some((_, End::Hand { uid, pid })) => Some(view::EndedBy { uid, pid }),
-            _ => None,
-        },
+        ended_by: ended.and_then(|(_, end)| ended_by(end)),
         rule_id: ban.rule_id,
         alert_id: (!ban.alert_id.is_empty()).then(|| ban.alert_id.to_string()),
         response: by_alert.then_some(ban.response as usize),
@@ -90,6 +89,16 @@ fn past_ban(
     }
 }
 
+/// Who had to do with it.
+pub(super) fn ended_by(end: End) -> Option<view::EndedBy> {
+    match end {
+        End::Hand { uid, pid } | End::Confirmed { uid, pid } | End::Lifted { uid, pid } => {
+            Some(view::EndedBy { uid, pid })
+        }
+        _ => None,
+    }
+}
+
 pub(super) fn named(end: End) -> view::End {
     match end {
         End::Time => view::End::Time,
@@ -99,5 +108,8 @@ pub(super) fn named(end: End) -> view::End {
         End::Moved => view::End::Moved,
         End::Failed => view::End::Failed,
         End::Stop => view::End::Stop,
+        End::NotConfirmed => view::End::NotConfirmed,
+        End::Confirmed { .. } => view::End::Confirmed,
+        End::Lifted { .. } => view::End::Lifted,
     }
 }

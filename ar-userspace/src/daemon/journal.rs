@@ -3,6 +3,7 @@
 //! Text of an alert is escaped by whoever made it displayable; nothing here prints it raw.
 
 mod clocks;
+mod confirm;
 mod events;
 mod orders;
 

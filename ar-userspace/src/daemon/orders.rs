@@ -45,6 +45,16 @@ impl Daemon {
                 let unbanned = self.release(&offenders, end, clock::now());
                 reply_with(reply, Ok(unbanned));
             }
+            Request::Lift(asker, offenders, within, reply) => {
+                self.journal.asked("unban", asker);
+                let unbanned = self.lift(asker, &offenders, within);
+                reply_with(reply, Ok(unbanned));
+            }
+            Request::Confirm(asker, whom, reply) => {
+                self.journal.asked("confirmation", asker);
+                let confirmed = self.confirm(asker, whom);
+                reply_with(reply, Ok(confirmed));
+            }
             Request::Forgive(asker, whom, reply) => {
                 self.journal.asked("forgiveness", asker);
                 let forgiven = self.forgive(whom);
@@ -106,6 +116,7 @@ impl Daemon {
             .map(|(offender, banned)| view::Unbanned {
                 address: offender.to_string(),
                 released: banned.into_iter().map(release).collect(),
+                confirm: None,
             })
             .collect()
     }

@@ -80,6 +80,9 @@ impl Daemon {
         let mut history = self.ledger.drain_history();
         for past in history.entries_mut() {
             past.line = self.line_of(&past.ban);
+            if self.is_told_otherwise(past) {
+                continue;
+            }
             if !not_ended.contains(&past.key) {
                 self.journal.ended(past);
             }

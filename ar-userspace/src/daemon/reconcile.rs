@@ -28,7 +28,7 @@ impl Daemon {
         found.sort_unstable_by_key(|&(offender, _)| offender);
         // In the kernel a ban outlasts its end by the time that the machine slept. It is released, not adopted.
         let is_due = self.ledger.next_deadline().is_some_and(|due| due <= now);
-        let overdue: BTreeSet<Offender> = match is_due {
+        let mut overdue: BTreeSet<Offender> = match is_due {
             true => self.ledger.overdue(now).collect(),
             false => BTreeSet::new(),
         };
@@ -41,6 +41,7 @@ impl Daemon {
             self.perform(now);
         }
         self.release_shadows(now);
+        overdue.extend(self.take_back_unconfirmed(now));
         let grain = self.enforcer.grain();
         let mut differing = Vec::new();
         let mut unknown = Vec::new();

@@ -90,6 +90,15 @@ impl Responses {
         }
     }
 
+    /// A ban that was lifted stands again. What it was for was told before.
+    pub(super) fn put_back(&mut self, key: &Key) {
+        if self.is_on() {
+            let call = Arc::new(unknown(key));
+            self.write(&call, &[Verb::Add, Verb::Continue], "Ended");
+            self.holds.keep(key.clone(), call);
+        }
+    }
+
     /// The offence that the effect is for: effects come in the order of the rulings.
     fn waiting_for(&mut self, key: &Key) -> Option<Arc<Call>> {
         let at = self

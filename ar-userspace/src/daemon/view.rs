@@ -66,6 +66,7 @@ impl Daemon {
             by: self
                 .ledger
                 .records_of(enforced.offender)
+                .filter(|record| !self.ledger.is_lifted(&record.key))
                 .filter_map(holder)
                 .collect(),
             ..enforced_ban(enforced, clocks)
@@ -127,6 +128,7 @@ impl Daemon {
                 room_v4: self.limits.bans_v4,
                 room_v6: self.limits.bans_v6,
             },
+            pending: self.pending(),
             store: view::Store {
                 trouble: self.store.trouble().map(|trouble| view::StoreTrouble {
                     since: trouble.since.map(written),

@@ -92,6 +92,7 @@ impl Daemon {
             return reply_with(reply, Ok(Ok(answer)));
         };
         let reader = self.store.reader();
+        let lifted = self.lifted();
         // The runtime waits for it at the end, so that the store is closed in order.
         drop(tokio::task::spawn_blocking(move || {
             // Without it, the answer is as old as the last commit, and `arfw status` says why.
@@ -104,7 +105,7 @@ impl Daemon {
                 Ok(read) => {
                     let is_over =
                         |past: &view::Past| past.end.is_some_and(|end| end != view::End::Moved);
-                    let past = told(read).bans.into_iter().filter(is_over);
+                    let past = told(lifted.mark(read)).bans.into_iter().filter(is_over);
                     answer.past = past.take(PAST).collect();
                 }
                 Err(error) => answer.past_trouble = Some(format!("{error:#}")),
@@ -182,6 +183,7 @@ impl Daemon {
             let stands = |record: &&Record| {
                 let ban = record.ban.as_ref();
                 ban.is_some_and(|ban| !ban.until.is_over(clocks.moment))
+                    && !self.ledger.is_lifted(&record.key)
             };
             let is_kernel = |record: &Record| {
                 let ban = record.ban.as_ref();

@@ -33,6 +33,8 @@ impl Ledger {
             offender: offence.offender,
             executable: offence.executable,
         };
+        // What an unban that waits would have ended is as if it had not been touched.
+        self.put_back(&key, now);
         let place = self.table.find(&key);
         let timeout = offence.timeout.filter(|timeout| !timeout.is_zero());
         let rung = timeout.map(|timeout| self.rung(place, timeout, at));
@@ -201,10 +203,9 @@ impl Ledger {
             _ => false,
         };
         if changed || effect.enforcement == Enforcement::Kernel {
-            let until = self
-                .table
-                .find(&effect.key)
-                .and_then(|place| self.table[place].until());
+            let stands = self.table.find(&effect.key);
+            let stands = stands.filter(|&place| !self.table[place].lifted);
+            let until = stands.and_then(|place| self.table[place].until());
             let standing = self.recount(offender, before);
             self.effects.push_back(Effect {
                 action: Action::Retract { until },
@@ -230,6 +231,7 @@ impl Ledger {
         } = adoption;
         let offender = key.offender;
         self.settle(offender, now);
+        self.end_lifted(&key, now);
         let place = self.table.find(&key);
         let banned = place.is_some_and(|place| self.table[place].until().is_some());
         if banned || until.is_over(now) {
@@ -273,6 +275,7 @@ impl Ledger {
         if until.is_over(now) {
             return Ruling::Done { changed: 0 };
         }
+        self.end_lifted(&key, now);
         let cause = Cause {
             by_hand: Some(Box::new(by)),
             ..Cause::default()
@@ -343,6 +346,9 @@ impl Ledger {
     }
 
     pub(super) fn stop(&mut self, on_stop: OnStop, now: Moment) -> Ruling {
+        if on_stop == OnStop::ReleasePrograms {
+            self.take_all_back(now);
+        }
         self.for_each(&Whom::Everyone, now, |ledger, offender| {
             ledger.release(offender, End::Stop, now, |slot, _| match on_stop {
                 OnStop::ReleaseAll => true,

@@ -85,13 +85,42 @@ pub enum Event {
     Adopt(Adoption),
     /// Somebody bans by hand. It counts as no offence.
     Ban(HandBan),
+    /// Somebody bans by hand and wants it taken back at a time, unless he confirms it before.
+    Propose {
+        /// What it is from then on, as `Ban` would be at this time. Its end must be later than `confirm_by`, or the same.
+        ban: HandBan,
+        /// Under which key it stands until then: one that nothing else bans under.
+        key: Key,
+        /// When it is taken back.
+        confirm_by: Moment,
+    },
+    /// Somebody ends the kernel's bans of an offender and wants that taken back at a time, unless he confirms it before.
+    Lift {
+        /// Whose bans.
+        offender: Offender,
+        /// The user.
+        uid: u32,
+        /// The process; `None` when it could not be seen.
+        pid: Option<i32>,
+        /// When they stand again, those that are not over.
+        confirm_by: Moment,
+    },
+    /// Somebody confirms changes that wait for it.
+    Confirm {
+        /// Whose.
+        whom: Whom,
+        /// The user.
+        uid: u32,
+        /// The process; `None` when it could not be seen.
+        pid: Option<i32>,
+    },
     /// Bans end before their time, and why. Counters stay.
     Unban(Whom, End),
     /// Somebody clears counters (AR-TIME-8). Bans stay.
     Forgive(Whom),
     /// New settings: running bans keep their ends.
     Settings(Settings),
-    /// An orderly stop (AR-TIME-9). Counters stay.
+    /// An orderly stop (AR-TIME-9). Counters stay. What waits to be confirmed is taken back.
     Stop(OnStop),
 }
 

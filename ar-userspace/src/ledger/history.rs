@@ -29,6 +29,22 @@ pub enum End {
     Failed,
     /// The daemon stopped and released it (AR-TIME-9).
     Stop,
+    /// It was made until it would be confirmed, and was not.
+    NotConfirmed,
+    /// It was confirmed, and goes on as the ban that was asked for.
+    Confirmed {
+        /// The user who confirmed it.
+        uid: u32,
+        /// The process; `None` when it could not be seen.
+        pid: Option<i32>,
+    },
+    /// Somebody ended it, but did not confirm that: later on it stands again as it was.
+    Lifted {
+        /// The user.
+        uid: u32,
+        /// The process; `None` when it could not be seen.
+        pid: Option<i32>,
+    },
 }
 
 /// A ban that is over.

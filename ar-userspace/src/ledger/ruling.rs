@@ -70,6 +70,8 @@ pub enum Limit {
     Prefixes,
     /// As many keys are remembered as may be, and each of them is banned.
     Remembered,
+    /// As many changes wait to be confirmed as may.
+    Pending,
 }
 
 impl fmt::Display for Limit {
@@ -78,6 +80,7 @@ impl fmt::Display for Limit {
             Self::BansV4 => "the limit of IPv4 bans is reached",
             Self::BansV6 => "the limit of IPv6 bans is reached",
             Self::Prefixes => "the limit of banned prefixes is reached",
+            Self::Pending => "the limit of changes that wait to be confirmed is reached",
             Self::Remembered => "the limit of remembered keys is reached and all are banned",
         })
     }

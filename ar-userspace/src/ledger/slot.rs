@@ -69,6 +69,8 @@ pub(super) struct Slot {
     /// What made the ban.
     pub(super) enforcement: Enforcement,
     adopted: bool,
+    /// The ban does not stand, because its end waits to be confirmed.
+    pub(super) lifted: bool,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -98,6 +100,7 @@ impl Slot {
             hold: Hold::Free,
             enforcement: Enforcement::Kernel,
             adopted: false,
+            lifted: false,
         }
     }
 
@@ -160,6 +163,7 @@ impl Slot {
         // Gives back the memory of a long identifier.
         self.alert_id = AlertId::default();
         self.by_hand = None;
+        self.lifted = false;
         self.hold = Hold::Free;
         self.end = self.end.min(now);
     }
@@ -285,6 +289,11 @@ impl Slots {
         self[place] = spare;
         self.spare = Some(place);
         self.spares += 1;
+    }
+
+    /// Whether any key was ever of this name.
+    pub(super) fn knows(&self, executable: &Executable) -> bool {
+        self.numbers.contains_key(executable)
     }
 
     fn number(&mut self, executable: &Executable) -> Option<u32> {

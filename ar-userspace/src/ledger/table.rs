@@ -46,6 +46,11 @@ impl Index<Place> for Table {
 }
 
 impl Table {
+    /// Has the ban of a key stand or not, which moves it in no queue.
+    pub(super) fn lift(&mut self, place: Place, lifted: bool) {
+        self.slots[place].lifted = lifted;
+    }
+
     /// How many keys there are.
     pub(super) fn len(&self) -> usize {
         self.slots.len()
@@ -101,6 +106,11 @@ impl Table {
         self.idle.first()
     }
 
+    /// Whether any key was ever of this name.
+    pub(super) fn knows(&self, executable: &Executable) -> bool {
+        self.slots.knows(executable)
+    }
+
     /// What enforces the key.
     pub(super) fn executable(&self, place: Place) -> &Executable {
         self.slots.executable(place)
@@ -150,7 +160,9 @@ impl Table {
     /// Whether the kernel enforces a key's ban, and it stands.
     fn stands(&self, place: Place, stands: impl Fn(Expiry) -> bool) -> bool {
         let slot = &self[place];
-        slot.enforcement == Enforcement::Kernel && slot.until().is_some_and(stands)
+        slot.enforcement == Enforcement::Kernel
+            && !slot.lifted
+            && slot.until().is_some_and(stands)
     }
 
     /// What comes of keys that stand together.

@@ -12,6 +12,7 @@ use crate::policy::{Offence, Target};
 use crate::time::{Clocks, Wall};
 
 mod bounds;
+mod confirm;
 mod failures;
 mod hand;
 mod history;

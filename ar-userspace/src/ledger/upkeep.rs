@@ -12,6 +12,7 @@ use crate::time::{Expiry, Moment};
 impl Ledger {
     /// Releases what is over and forgets what is forgiven, of one offender.
     pub(super) fn settle(&mut self, offender: Offender, now: Moment) {
+        self.put_back_due(offender, now);
         self.release(offender, End::Time, now, |slot, _| {
             slot.until().is_some_and(|until| until.is_over(now))
         });
@@ -36,6 +37,9 @@ impl Ledger {
 
     /// An offender with something to settle.
     pub(super) fn due(&self, now: Moment) -> Option<Offender> {
+        if let Some(offender) = self.due_to_be_put_back(now) {
+            return Some(offender);
+        }
         let over = |place: &Place| self.end_of(*place).is_some_and(|end| end <= now);
         let forgiven = |place: &Place| self.is_forgiven(*place, now);
         let ban = self.table.next_to_end().filter(over);
@@ -63,12 +67,12 @@ impl Ledger {
         let before = self.standing_of(offender);
         let actions: Vec<_> = picked
             .iter()
-            .map(|&place| {
-                let freed = (
-                    self.table.key(place),
-                    self.table[place].enforcement,
-                    Action::Unban,
-                );
+            .filter_map(|&place| {
+                // That of one that does not stand was performed when it was lifted.
+                let freed = (!self.table[place].lifted).then(|| {
+                    let enforcement = self.table[place].enforcement;
+                    (self.table.key(place), enforcement, Action::Unban)
+                });
                 self.end(place, end, now);
                 freed
             })
@@ -150,6 +154,7 @@ impl Ledger {
 
     /// Frees a key that is banned, and tells of the ban.
     pub(super) fn end(&mut self, place: Place, end: End, now: Moment) {
+        let (end, now) = self.forget_pending(place, end, now);
         self.tell(place, end, now);
         self.change(place, |slot| slot.free(now));
     }

@@ -74,6 +74,9 @@ enum StoredEnd {
     Moved,
     Failed,
     Stop,
+    NotConfirmed,
+    Confirmed { uid: u32, pid: Option<i32> },
+    Lifted { uid: u32, pid: Option<i32> },
 }
 
 #[derive(Debug, Serialize, Deserialize)]
@@ -205,6 +208,9 @@ pub(super) fn history_value(entries: &[&Past<Wall>]) -> anyhow::Result<Vec<u8>> 
                 End::Moved => StoredEnd::Moved,
                 End::Failed => StoredEnd::Failed,
                 End::Stop => StoredEnd::Stop,
+                End::NotConfirmed => StoredEnd::NotConfirmed,
+                End::Confirmed { uid, pid } => StoredEnd::Confirmed { uid, pid },
+                End::Lifted { uid, pid } => StoredEnd::Lifted { uid, pid },
             },
             line: past.line,
         };
@@ -273,6 +279,9 @@ fn past(stored: StoredPast<'_>) -> anyhow::Result<Past<Wall>> {
             StoredEnd::Moved => End::Moved,
             StoredEnd::Failed => End::Failed,
             StoredEnd::Stop => End::Stop,
+            StoredEnd::NotConfirmed => End::NotConfirmed,
+            StoredEnd::Confirmed { uid, pid } => End::Confirmed { uid, pid },
+            StoredEnd::Lifted { uid, pid } => End::Lifted { uid, pid },
         },
         line: stored.line,
     })

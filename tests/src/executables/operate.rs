@@ -38,6 +38,27 @@ fn an_unban_has_the_executable_reverse_its_ban() -> Result<()> {
     )
 }
 
+/// What an executable has undone cannot be done again as it was: nothing is changed.
+#[test]
+fn an_unban_until_it_is_confirmed_is_refused_for_an_executables_ban() -> Result<()> {
+    reversed_by(
+        |scene| {
+            let asked = ["unban", "198.51.100.7", "--confirm", "1m"];
+            let output = scene.home.output(&asked)?;
+            let told = String::from_utf8(output.stdout)?;
+            let expected = "198.51.100.7: deny failed: nothing was changed, as deny is no ban of the kernel's and could not be \
+                            put back as it was; unban it without `--confirm`\n";
+            ensure!(
+                told == expected && output.status.code() == Some(1),
+                "{told}"
+            );
+            ensure!(scene.home.bans()?.len() == 1);
+            out(scene, &["unban", "198.51.100.7"])
+        },
+        "198.51.100.7: deny is being run to reverse its ban\n",
+    )
+}
+
 /// AR-IMP-7
 #[test]
 fn a_reload_that_white_lists_has_the_executable_reverse_its_ban() -> Result<()> {

@@ -13,13 +13,13 @@ use tests::support::alert;
 use super::{CONF, Scene, V4};
 
 /// `arfw events` at work.
-struct Listener {
+pub(super) struct Listener {
     child: Child,
     lines: BufReader<ChildStdout>,
 }
 
 impl Listener {
-    fn new(scene: &Scene, arguments: &[&str]) -> Result<Self> {
+    pub(super) fn new(scene: &Scene, arguments: &[&str]) -> Result<Self> {
         let mut command = scene.home.command(&[&["events"], arguments].concat());
         let command = command.stdout(Stdio::piped()).stderr(Stdio::piped());
         let mut child = command.spawn()?;
@@ -37,7 +37,7 @@ impl Listener {
         Ok(line.trim_end().to_owned())
     }
 
-    fn event(&mut self) -> Result<Value> {
+    pub(super) fn event(&mut self) -> Result<Value> {
         Ok(serde_json::from_str(&self.line()?)?)
     }
 
@@ -59,7 +59,7 @@ impl Drop for Listener {
 }
 
 /// The fields of `found` that `expected` names are as it says.
-fn check(found: &Value, expected: &Value) -> Result<()> {
+pub(super) fn check(found: &Value, expected: &Value) -> Result<()> {
     let fields = expected.as_object().context("an object")?;
     for (name, value) in fields {
         ensure!(found[name] == *value, "{name}: {found}, wanted {expected}");

@@ -118,12 +118,20 @@ fn bad_requests_are_answered_with_a_problem_and_change_nothing() -> Result<()> {
             "expected either `seconds` or `permanent`",
         ),
         (",\"seconds\":-1", "expected `seconds` above 0"),
+        (
+            ",\"permanent\":true,\"confirm_seconds\":0.5",
+            "expected `confirm_seconds` from 1 to 3600, found 0.5",
+        ),
+        (
+            ",\"seconds\":1,\"confirm_seconds\":2",
+            "expected a ban at least as long as the time to confirm it, 2s; found 1s, which is over before",
+        ),
     ] {
         let body = format!("{{\"addresses\":[\"198.51.100.7\"]{how}}}");
         let refused = (422, "Unprocessable Entity", expected);
         check(&scene, &post("/v1/ban", &body), refused)?;
     }
-    for path in ["/v1/unban", "/v1/forgive"] {
+    for path in ["/v1/unban", "/v1/forgive", "/v1/confirm"] {
         check(
             &scene,
             &post(path, "{\"addresses\":[]}"),
@@ -137,6 +145,18 @@ fn bad_requests_are_answered_with_a_problem_and_change_nothing() -> Result<()> {
             400,
             "Bad Request",
             "Failed to parse the request body as JSON: EOF while parsing an object at line 1 column 12",
+        ),
+    )?;
+    check(
+        &scene,
+        &post(
+            "/v1/unban",
+            "{\"addresses\":[\"198.51.100.7\"],\"confirm_seconds\":3601}",
+        ),
+        (
+            422,
+            "Unprocessable Entity",
+            "expected `confirm_seconds` from 1 to 3600, found 3601",
         ),
     )?;
     let padded = |length| {

@@ -60,6 +60,7 @@ fn status(banned: u64) -> view::Status {
             room_v4: 131_072,
             room_v6: 131_072,
         },
+        pending: Vec::new(),
         store: view::Store::default(),
         enforcer: "xdp".to_owned(),
         interfaces: ["eth0", "eth1"]

@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::{ByHand, End, EndedBy, ReleaseState};
+use super::{ByHand, End, EndedBy, Provisional, ReleaseState};
 
 /// One thing that happened.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -50,6 +50,20 @@ pub enum Happening {
         ended_by: Option<EndedBy>,
         /// `ended`, or `reversing` while its executable is being run for that; a `failure` follows when it fails.
         state: ReleaseState,
+        /// After so long it is taken back unless it is confirmed; left out when it is not.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        confirm_seconds: Option<f64>,
+    },
+    /// A ban or an unban that waited for it was confirmed.
+    Confirmed {
+        /// The address or network in canonical form.
+        address: String,
+        /// The executable that holds the ban, or held it.
+        executable: String,
+        /// What was confirmed.
+        change: Provisional,
+        /// Who confirmed it.
+        confirmed_by: EndedBy,
     },
     /// An address was not banned.
     Refusal {
@@ -124,6 +138,12 @@ pub struct Banned {
     /// Who made it by hand; left out for other bans.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub by_hand: Option<ByHand>,
+    /// After so long it is taken back unless it is confirmed; left out when it is not.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub confirm_seconds: Option<f64>,
+    /// It stands again, because the unban before was not confirmed; left out otherwise.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub not_confirmed: bool,
 }
 
 /// What refuses a ban.

@@ -28,7 +28,7 @@ pub struct Past {
     pub ended_at: Option<String>,
     /// How it ended; `null` while it stands.
     pub end: Option<End>,
-    /// Who ended it; left out when nobody did by hand.
+    /// Who ended or confirmed it; left out when nobody did by hand.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub ended_by: Option<EndedBy>,
     /// The rule of the alert that led to it; 0 when there is none.
@@ -64,9 +64,16 @@ pub enum End {
     Failed,
     /// The daemon stopped and released it.
     Stop,
+    /// It was made until it would be confirmed, and was not.
+    NotConfirmed,
+    /// It was confirmed, and goes on as the ban that was asked for, which is told as one of its own.
+    Confirmed,
+    /// Somebody ended it until that would be confirmed. It stands again as it was when it was not, and has an entry of its
+    /// own when it ends.
+    Lifted,
 }
 
-/// Who ended a ban by hand.
+/// Who ended or confirmed a ban by hand.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct EndedBy {
     /// The user.

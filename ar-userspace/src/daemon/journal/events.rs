@@ -1,12 +1,14 @@
 //! The same as the log tells, as events for whoever listens at the control socket.
 
+use std::time::Duration;
+
 use super::{Journal, Told, what};
 use crate::alert::Alert;
 use crate::clock;
 use crate::config::Enforcement;
 use crate::control::Publisher;
-use crate::control::view::{BanEvent, ByHand, EndedBy, Happening, Refused, ReleaseState};
-use crate::daemon::history::named;
+use crate::control::view::{BanEvent, ByHand, Happening, Refused, ReleaseState};
+use crate::daemon::history::{ended_by, named};
 use crate::daemon::view::rfc3339;
 use crate::ledger::{Action, Ban, End, Key, Limit, Past, Ruling};
 use crate::offender::Offender;
@@ -59,6 +61,8 @@ impl Journal {
             offence: rung.map(|rung| rung.offence),
             section: Some(self.section(told.line)),
             by_hand: None,
+            confirm_seconds: None,
+            not_confirmed: false,
         };
         match ruling {
             Ruling::Banned { until, rung } => self.happened(|| Happening::Ban(banned(until, rung))),
@@ -76,22 +80,18 @@ impl Journal {
         }
     }
 
-    /// A ban by hand was made, or has another end.
-    pub(in crate::daemon) fn ban_by_hand_event(&self, key: &Key, ban: &Ban, is_new: bool) {
+    /// A ban by hand was made, or has another end. It may have to be confirmed within a time.
+    pub(in crate::daemon) fn ban_by_hand_event(
+        &self,
+        key: &Key,
+        ban: &Ban,
+        is_new: bool,
+        confirm: Option<Duration>,
+    ) {
         self.happened(|| {
             let banned = BanEvent {
-                address: key.offender.to_string(),
-                executable: key.executable.name().to_owned(),
-                seconds_left: ban.until.left(clock::now()).map(|left| left.as_secs_f64()),
-                rule_id: 0,
-                alert_id: None,
-                offence: None,
-                section: None,
-                by_hand: ban.by_hand.as_deref().map(|by| ByHand {
-                    uid: by.uid,
-                    pid: by.pid,
-                    reason: by.reason.to_string(),
-                }),
+                confirm_seconds: confirm.map(|within| within.as_secs_f64()),
+                ..banned(key, ban)
             };
             match is_new {
                 true => Happening::Ban(banned),
@@ -144,14 +144,12 @@ impl Journal {
             address: past.key.offender.to_string(),
             executable: past.key.executable.name().to_owned(),
             end: named(past.end),
-            ended_by: match past.end {
-                End::Hand { uid, pid } => Some(EndedBy { uid, pid }),
-                _ => None,
-            },
+            ended_by: ended_by(past.end),
             state: match past.ban.enforcement {
                 Enforcement::Kernel => ReleaseState::Ended,
                 Enforcement::Program => ReleaseState::Reversing,
             },
+            confirm_seconds: None,
         });
     }
 
@@ -174,6 +172,26 @@ impl Journal {
             what: what.to_owned(),
             cause: cause.to_owned(),
         });
+    }
+}
+
+/// A ban apart from what it counted.
+pub(super) fn banned(key: &Key, ban: &Ban) -> BanEvent {
+    BanEvent {
+        address: key.offender.to_string(),
+        executable: key.executable.name().to_owned(),
+        seconds_left: ban.until.left(clock::now()).map(|left| left.as_secs_f64()),
+        rule_id: ban.rule_id,
+        alert_id: (!ban.alert_id.is_empty()).then(|| ban.alert_id.to_string()),
+        offence: None,
+        section: None,
+        by_hand: ban.by_hand.as_deref().map(|by| ByHand {
+            uid: by.uid,
+            pid: by.pid,
+            reason: by.reason.to_string(),
+        }),
+        confirm_seconds: None,
+        not_confirmed: false,
     }
 }
 

@@ -84,7 +84,9 @@ impl State {
             Event::Offence { offence, at } => return self.offend(&offence, at.min(now), now),
             Event::Failed(effect) | Event::NotMade(effect) => self.fail(&effect, now),
             // `hand` tells what it does, one case after another.
-            Event::Ban(_) => unreachable!("the properties make no bans by hand"),
+            Event::Ban(_) | Event::Propose { .. } | Event::Lift { .. } | Event::Confirm { .. } => {
+                unreachable!("the properties do nothing by hand but unban")
+            }
             Event::Adopt(adoption) => self.adopt(adoption, now),
             Event::Unban(whom, _) => self.end(now, |entry, _| entry.is(&whom)),
             Event::Forgive(whom) => {

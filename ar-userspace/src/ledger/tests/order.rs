@@ -19,7 +19,7 @@ proptest! {
         unbans in vec(0..400_u16, 0..300),
     ) {
         let mut ledger = Ledger::new(ladder(&[]));
-        let mut expected = std::collections::BTreeMap::new();
+        let mut expected = BTreeMap::new();
         for (number, length) in bans {
             let offence = offence("fd", &offender(number), &length.to_string());
             ledger.apply(Event::Offence { offence, at: seconds(0) }, seconds(0));

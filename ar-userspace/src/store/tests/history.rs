@@ -57,6 +57,12 @@ fn an_entry_reads_as_it_was_written() {
         End::Moved,
         End::Failed,
         End::Stop,
+        End::NotConfirmed,
+        End::Confirmed { uid: 0, pid: None },
+        End::Lifted {
+            uid: 1000,
+            pid: Some(7),
+        },
     ];
     for end in ends {
         let mut entry = ended("198.51.100.9");

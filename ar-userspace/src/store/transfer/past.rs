@@ -28,6 +28,9 @@ enum StoredEnd {
     Moved,
     Failed,
     Stop,
+    NotConfirmed,
+    Confirmed { uid: u32, pid: Option<i32> },
+    Lifted { uid: u32, pid: Option<i32> },
 }
 
 impl From<&Past<Wall>> for StoredPast {
@@ -45,6 +48,9 @@ impl From<&Past<Wall>> for StoredPast {
                 End::Moved => StoredEnd::Moved,
                 End::Failed => StoredEnd::Failed,
                 End::Stop => StoredEnd::Stop,
+                End::NotConfirmed => StoredEnd::NotConfirmed,
+                End::Confirmed { uid, pid } => StoredEnd::Confirmed { uid, pid },
+                End::Lifted { uid, pid } => StoredEnd::Lifted { uid, pid },
             },
             line: past.line,
         }
@@ -68,6 +74,9 @@ impl From<StoredPast> for Past<Wall> {
                 StoredEnd::Moved => End::Moved,
                 StoredEnd::Failed => End::Failed,
                 StoredEnd::Stop => End::Stop,
+                StoredEnd::NotConfirmed => End::NotConfirmed,
+                StoredEnd::Confirmed { uid, pid } => End::Confirmed { uid, pid },
+                StoredEnd::Lifted { uid, pid } => End::Lifted { uid, pid },
             },
             line: stored.line,
         }

@@ -107,6 +107,14 @@ fn assert_same(one: &Held, other: &Held) {
 #[test]
 fn an_imported_store_holds_what_was_exported() {
     let mut held = held();
+    let confirmed = End::Confirmed { uid: 0, pid: None };
+    let lifted = End::Lifted {
+        uid: 1000,
+        pid: Some(7),
+    };
+    let ends = [End::NotConfirmed, confirmed, lifted];
+    held.history
+        .extend(ends.map(|end| past("198.51.100.8", end)));
     let network = record("203.0.114.0/24", Some((Expiry::Never, Enforcement::Kernel)));
     held.records.insert(2, network);
     let directory = tempfile::tempdir().unwrap();
