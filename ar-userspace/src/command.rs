@@ -85,6 +85,9 @@ enum Command {
     Replay(replay::Arguments),
     /// List who is banned: address, time left, packets dropped, rule
     List {
+        /// List who is quiet instead, until when, as who asked and why: alerts about them ban nobody
+        #[arg(long)]
+        quiet: bool,
         #[command(flatten)]
         directories: Directories,
     },
@@ -111,11 +114,13 @@ enum Command {
     },
     /// Ban addresses or networks by hand
     Ban(ban::Arguments),
-    /// End all bans of addresses or networks now; their offences still count
+    /// End all bans of addresses or networks now; their offences still count. With --quiet, new alerts do not ban them again
     Unban {
         /// Addresses or networks, IPv4 or IPv6
         #[arg(required = true, value_name = "ADDRESS[/BITS]", value_parser = control::network)]
         addresses: Vec<Offender>,
+        #[command(flatten)]
+        quiet: unban::Quiet,
         #[command(flatten)]
         directories: Directories,
     },
@@ -373,7 +378,11 @@ fn perform(arguments: Arguments) -> anyhow::Result<Exit> {
         } => check::run(&file, settings.as_deref(), &executables, json),
         Command::Explain(arguments) => explain::run(&arguments, json),
         Command::Replay(arguments) => replay::run(&arguments, json),
-        Command::List { directories } => list::run(&directories, json),
+        Command::List {
+            quiet: true,
+            directories,
+        } => list::quiet(&directories, json),
+        Command::List { directories, .. } => list::run(&directories, json),
         Command::Why(arguments) => why::run(&arguments, json),
         Command::History(arguments) => history::run(&arguments, json),
         Command::Status { directories } => status::run(&directories, json),
@@ -383,8 +392,9 @@ fn perform(arguments: Arguments) -> anyhow::Result<Exit> {
         Command::Ban(arguments) => ban::run(&arguments, json),
         Command::Unban {
             addresses,
+            quiet,
             directories,
-        } => unban::run(&directories, &addresses, json),
+        } => unban::run(&directories, &addresses, &quiet, json),
         Command::Forgive {
             addresses,
             all,

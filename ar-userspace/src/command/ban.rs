@@ -63,6 +63,7 @@ fn render(banned: &[view::Banned]) -> String {
         address,
         state,
         cause,
+        quiet_ended,
     } in banned
     {
         let told = match state {
@@ -78,8 +79,13 @@ fn render(banned: &[view::Banned]) -> String {
             }
             _ => told,
         };
+        let quiet = match quiet_ended {
+            0 => String::new(),
+            1 => "; a quiet time ended".to_owned(),
+            many => format!("; {many} quiet times ended"),
+        };
         // Writing to a string cannot fail.
-        let _ = writeln!(text, "{address}: {told}");
+        let _ = writeln!(text, "{address}: {told}{quiet}");
     }
     text
 }

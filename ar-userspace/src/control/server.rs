@@ -31,11 +31,12 @@ use super::events::{self, Lease};
 use super::problem::Problem;
 use super::{
     Asker, BAN, BANS, EVENTS, FORGIVE, HISTORY, HISTORY_MOST, HISTORY_TOLD, HistoryOf, MAX_BODY,
-    MAX_REASON, MAX_WHOM, METRICS, NotReloaded, Order, RELOAD, Request, STATUS, STOP, UNBAN, WHY,
-    address, network, view,
+    MAX_REASON, MAX_WHOM, METRICS, NotReloaded, Order, QUIET, QuietOrder, RELOAD, Request, STATUS,
+    STOP, UNBAN, UnbanOrder, WHY, address, network, view,
 };
 use crate::ledger::Whom;
 use crate::offender::Offender;
+use crate::quiet::Quiets;
 
 /// Connections that are served at once; more of them wait.
 const CONNECTIONS: usize = 16;
@@ -89,6 +90,7 @@ fn router(requests: mpsc::Sender<Request>) -> Router {
         .route(RELOAD, post(reload))
         .route(BAN, post(ban))
         .route(UNBAN, post(unban))
+        .route(QUIET, get(|State(requests)| ask(requests, Request::Quiet)))
         .route(FORGIVE, post(forgive))
         .route(STOP, post(stop))
         .fallback(|| problem(StatusCode::NOT_FOUND, "there is nothing at this path"))
@@ -263,14 +265,40 @@ async fn ban(
 async fn unban(
     State(requests): State<mpsc::Sender<Request>>,
     Extension(asker): Extension<Asker>,
-    body: Body<view::Addresses>,
+    body: Body<view::UnbanOrder>,
 ) -> Result<Response, Problem> {
     let Json(order) = body?;
-    let offenders = offenders(&order.addresses, network)?;
-    Ok(ask(requests, move |reply| {
-        Request::Unban(asker, offenders, reply)
-    })
-    .await)
+    let order = UnbanOrder {
+        offenders: offenders(&order.addresses, network)?,
+        quiet: quiet_order(order.quiet_seconds, order.reason)?,
+    };
+    Ok(ask(requests, move |reply| Request::Unban(asker, order, reply)).await)
+}
+
+fn quiet_order(seconds: Option<f64>, reason: String) -> Result<Option<QuietOrder>, Problem> {
+    let wrong = |why: String| Problem::new(StatusCode::UNPROCESSABLE_ENTITY, why);
+    let Some(seconds) = seconds else {
+        return match reason.is_empty() {
+            true => Ok(None),
+            false => Err(wrong(
+                "expected `reason` with `quiet_seconds` only".to_owned(),
+            )),
+        };
+    };
+    let longest = Quiets::LONGEST;
+    let lasts = Duration::try_from_secs_f64(seconds).ok();
+    let Some(lasts) = lasts.filter(|lasts| *lasts <= longest) else {
+        let longest = longest.as_secs();
+        return Err(wrong(format!(
+            "expected `quiet_seconds` from 0 to {longest}, found {seconds:?}"
+        )));
+    };
+    if reason.len() > MAX_REASON {
+        return Err(wrong(format!(
+            "expected a `reason` of at most {MAX_REASON} bytes"
+        )));
+    }
+    Ok(Some(QuietOrder { lasts, reason }))
 }
 
 async fn forgive(

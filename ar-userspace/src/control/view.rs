@@ -4,14 +4,16 @@
 
 mod event;
 mod history;
+mod quiet;
 pub mod why;
 
 use serde::{Deserialize, Serialize};
 
 use crate::diagnostic::Located;
 
-pub use event::{Banned as BanEvent, Event, Happening, Refused};
+pub use event::{Banned as BanEvent, Event, Happening, QuietChange, Refused};
 pub use history::{End, EndedBy, History, Past};
+pub use quiet::{Quiet, QuietState, Quieted, UnbanOrder};
 pub use why::Why;
 
 /// One banned address.
@@ -104,6 +106,14 @@ pub struct Banned {
     pub state: BanState,
     /// Why it was refused, and what to do; of one that is made by force, what protects it; else `null`.
     pub cause: Option<String>,
+    /// Quiet times that it ended, its own and those of what stands in it; left out when there was none.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub quiet_ended: usize,
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde asks in this way")]
+fn is_zero(count: &usize) -> bool {
+    *count == 0
 }
 
 /// How a ban by hand stands.
@@ -124,14 +134,6 @@ pub enum BanState {
 pub struct Stop {
     /// Let everyone go, also permanent bans, and leave nothing in the kernel. Counters stay.
     pub release: bool,
-}
-
-/// Whose bans are to end.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct Addresses {
-    /// Literal addresses in any spelling.
-    pub addresses: Vec<String>,
 }
 
 /// Whose counters are to be cleared.
@@ -174,6 +176,9 @@ pub struct Unbanned {
     pub address: String,
     /// Its bans; empty when it was not banned.
     pub released: Vec<Release>,
+    /// What became of its quiet time; left out when nothing was asked for.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub quiet: Option<Quieted>,
 }
 
 /// Counters that were cleared.

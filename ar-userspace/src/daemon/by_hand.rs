@@ -48,6 +48,7 @@ impl Daemon {
             address: offender.to_string(),
             state: view::BanState::Refused,
             cause: Some(cause),
+            quiet_ended: 0,
         };
         // An address only: a network within a protected one would be left alone in the kernel all the same.
         let protected = self.guard.reason(offender).map(|reason| reason.to_string());
@@ -93,6 +94,7 @@ impl Daemon {
             _ => view::BanState::Banned,
         };
         self.journal.banned_by_hand(offender, asker, &order.reason);
+        let quiet_ended = self.end_quiet_of(offender, asker, &order.reason);
         let mut records = self.ledger.records_of(offender);
         let made = records.find(|record| record.key == key);
         if let Some(ban) = made.and_then(|record| record.ban) {
@@ -103,6 +105,7 @@ impl Daemon {
             address: offender.to_string(),
             state,
             cause: forced.map(|reason| format!("it must stay reachable: {reason}")),
+            quiet_ended,
         }
     }
 

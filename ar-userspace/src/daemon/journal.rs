@@ -5,6 +5,7 @@
 mod clocks;
 mod events;
 mod orders;
+mod quiet;
 
 use std::time::Duration;
 

@@ -195,7 +195,13 @@ impl Daemon {
         let released = self.release(&offenders, End::WhiteList, now).into_iter();
         let with_entries = released.zip(covered.into_values());
         let mut told = Vec::new();
-        for (view::Unbanned { address, released }, (entry, line)) in with_entries {
+        for (
+            view::Unbanned {
+                address, released, ..
+            },
+            (entry, line),
+        ) in with_entries
+        {
             self.journal.white_listed(&address, &released, &entry, line);
             told.push(view::WhiteListed {
                 address,
