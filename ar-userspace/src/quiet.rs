@@ -118,15 +118,24 @@ impl Quiets {
     /// The longest quiet time: who is to be spared for longer belongs on the white list.
     pub const LONGEST: Duration = Duration::from_secs(30 * 86_400);
 
-    /// Those that a store kept, of which a later one of an offender replaces an earlier.
+    /// Those that a store kept, of which a later one of an offender replaces an earlier. One that would begin in the
+    /// future, as the wall clock was set back over a reboot, begins `now`, and is no longer than it was.
     #[must_use]
-    pub fn restore(kept: impl IntoIterator<Item = Quiet>) -> Self {
+    pub fn restore(kept: impl IntoIterator<Item = Quiet>, now: Moment) -> Self {
         let mut quiets = Self::default();
-        for quiet in kept {
+        for mut quiet in kept {
+            let offender = quiet.offender;
+            let is_of_the_future = quiet.since > now;
+            if is_of_the_future {
+                quiet.until = now.after(quiet.until.since(quiet.since));
+                quiet.since = now;
+            }
             quiets.insert(quiet);
+            if !is_of_the_future {
+                // The store has it.
+                quiets.changed.remove(&offender);
+            }
         }
-        // The store has them.
-        quiets.changed.clear();
         quiets
     }
 

@@ -260,6 +260,9 @@ fn a_quiet_time_lasts_as_long_as_it_was_asked_for_however_the_wall_clock_is_set(
     scene.reboot("33333333-3333-3333-3333-333333333333")?;
     scene.is_quiet()?;
     scene.alert(5763, SHORT, "no ban: 203.0.113.5 is quiet")?;
+    scene.shift(-400 * DAY_S, 0)?;
+    scene.reboot("44444444-4444-4444-4444-444444444444")?;
+    scene.is_quiet()?;
     scene.end()
 }
 

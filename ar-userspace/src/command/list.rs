@@ -191,7 +191,7 @@ mod tests {
         assert_eq!(
             render_quiet(&some),
             "\
-ADDRESS        LEFT     UNTIL                 USER  REASON
+ADDRESS           LEFT  UNTIL                 USER  REASON
 198.51.100.7   59m 59s  2026-11-24T07:00:00Z  1000  a\\u{1b}[2J
 2001:db8::/32  59m 59s  2026-11-24T07:00:00Z  1000  -
 "

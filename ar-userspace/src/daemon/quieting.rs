@@ -16,7 +16,8 @@ impl Daemon {
     pub(super) fn restore_quiet(&mut self, held: &mut Held) {
         let clocks = self.steps.boot.clocks(clock::now());
         let kept = std::mem::take(&mut held.quiet).into_iter();
-        self.quiet = Quiets::restore(kept.map(|quiet| quiet.since_boot(clocks)));
+        let kept = kept.map(|quiet| quiet.since_boot(clocks));
+        self.quiet = Quiets::restore(kept, clocks.moment);
     }
 
     /// Ends bans, and begins or ends quiet times where that is asked for. Both are stored in one transaction.

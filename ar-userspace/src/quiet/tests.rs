@@ -25,7 +25,10 @@ fn quiet(text: &str, since: u64, until: u64) -> Quiet {
 
 fn quiets(all: &[(&str, u64, u64)]) -> Quiets {
     let all = all.iter();
-    Quiets::restore(all.map(|&(text, since, until)| quiet(text, since, until)))
+    Quiets::restore(
+        all.map(|&(text, since, until)| quiet(text, since, until)),
+        at(1_000),
+    )
 }
 
 /// The end of the quiet time that holds for an offender at some second.
@@ -127,7 +130,7 @@ fn no_more_are_taken_than_there_is_room_for_and_those_that_are_over_make_room() 
         let until = if number == 3 { 5 } else { 60 };
         quiet(&format!("10.{}.{}.1", number >> 8, number & 255), 0, until)
     });
-    let mut quiets = Quiets::restore(many);
+    let mut quiets = Quiets::restore(many, at(4));
     let more = quiet("198.51.100.7", 4, 60);
     assert_eq!(quiets.begin(more.clone(), at(4)), Err(Full));
     assert_eq!(quiets.held.len(), Quiets::MOST);
@@ -140,6 +143,25 @@ fn no_more_are_taken_than_there_is_room_for_and_those_that_are_over_make_room() 
         Full.to_string(),
         "65536 addresses and networks are quiet already"
     );
+}
+
+#[test]
+fn one_of_the_future_begins_at_the_start_and_is_no_longer_than_it_was() {
+    let kept = [
+        quiet("198.51.100.7", 500, 560),
+        quiet("198.51.100.8", 50, 560),
+        quiet("198.51.100.9", 10, 60),
+    ];
+    let mut quiets = Quiets::restore(kept, at(100));
+    let changed: Vec<Offender> = quiets.drain_changes().map(|(it, _)| it).collect();
+    assert_eq!(changed, [offender("198.51.100.7")]);
+    let found: Vec<Quiet> = quiets.held.values().cloned().collect();
+    let expected = [
+        quiet("198.51.100.7", 100, 160),
+        quiet("198.51.100.8", 50, 560),
+        quiet("198.51.100.9", 10, 60),
+    ];
+    assert_eq!(found, expected);
 }
 
 #[test]
