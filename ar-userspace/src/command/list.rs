@@ -46,7 +46,7 @@ fn render_quiet(quiet: &[view::Quiet]) -> String {
     if quiet.is_empty() {
         return "nobody is quiet\n".to_owned();
     }
-    let mut table = output::table(&["ADDRESS", "LEFT", "UNTIL", "USER", "REASON"], &[1]);
+    let mut table = output::table(&["ADDRESS", "LEFT", "UNTIL", "USER", "REASON"], &[1, 3]);
     for it in quiet {
         let left = Duration::try_from_secs_f64(it.seconds_left).unwrap_or(Duration::MAX);
         table.add_row([
