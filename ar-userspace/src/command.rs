@@ -50,7 +50,7 @@ const ALERTS_JSON: &str = "/var/ossec/logs/alerts/alerts.json";
     name = "arfw",
     version,
     about = "Active response for OSSEC and Wazuh, enforced in the kernel",
-    after_help = "Exit status: 0 done, 1 failed (unban, forgive and confirm: also when there was nothing to end, to forget or to confirm; \
+    after_help = "Exit status: 0 done, 1 failed (unban, also with --quiet, forgive and confirm: also when there was nothing to end, to forget or to confirm; \
                   why: when it is no address and no alert has it), \
                   2 wrong command line, 3 errors in the configuration, 4 the daemon does not run, \
                   5 nothing fires (explain)."
@@ -87,6 +87,9 @@ enum Command {
     Replay(replay::Arguments),
     /// List who is banned: address, time left, packets dropped, rule
     List {
+        /// List who is quiet instead, until when, as who asked and why: alerts about them ban nobody
+        #[arg(long)]
+        quiet: bool,
         #[command(flatten)]
         directories: Directories,
     },
@@ -113,7 +116,7 @@ enum Command {
     },
     /// Ban addresses or networks by hand
     Ban(ban::Arguments),
-    /// End all bans of addresses or networks now; their offences still count
+    /// End all bans of addresses or networks now; their offences still count. With --quiet, new alerts do not ban them again
     Unban {
         /// Addresses or networks, IPv4 or IPv6
         #[arg(required = true, value_name = "ADDRESS[/BITS]", value_parser = control::network)]
@@ -121,6 +124,8 @@ enum Command {
         /// Ban again as before after this time, 1s to 1h, unless `arfw confirm` comes before
         #[arg(long, value_name = "TIME", value_parser = control::confirm_within)]
         confirm: Option<Duration>,
+        #[command(flatten)]
+        quiet: unban::Quiet,
         #[command(flatten)]
         directories: Directories,
     },
@@ -393,7 +398,11 @@ fn perform(arguments: Arguments) -> anyhow::Result<Exit> {
         } => check::run(&file, settings.as_deref(), &executables, json),
         Command::Explain(arguments) => explain::run(&arguments, json),
         Command::Replay(arguments) => replay::run(&arguments, json),
-        Command::List { directories } => list::run(&directories, json),
+        Command::List {
+            quiet: true,
+            directories,
+        } => list::quiet(&directories, json),
+        Command::List { directories, .. } => list::run(&directories, json),
         Command::Why(arguments) => why::run(&arguments, json),
         Command::History(arguments) => history::run(&arguments, json),
         Command::Status { directories } => status::run(&directories, json),
@@ -404,8 +413,9 @@ fn perform(arguments: Arguments) -> anyhow::Result<Exit> {
         Command::Unban {
             addresses,
             confirm,
+            quiet,
             directories,
-        } => unban::run(&directories, &addresses, confirm, json),
+        } => unban::run(&directories, &addresses, confirm, &quiet, json),
         Command::Confirm {
             addresses,
             directories,

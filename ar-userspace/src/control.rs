@@ -19,6 +19,7 @@ use tokio::sync::oneshot;
 use crate::diagnostic::quote;
 use crate::ledger::Whom;
 use crate::offender::{Offender, Prefix};
+use crate::quiet::Quiets;
 
 pub use access::{Access, GroupMay};
 pub use client::{Unreachable, get, listen, post};
@@ -46,7 +47,7 @@ pub enum Request {
     /// `POST /v1/ban`: bans by hand, in this order.
     Ban(Asker, Order, oneshot::Sender<Vec<view::Banned>>),
     /// `POST /v1/unban`: ends the bans of these addresses, in this order.
-    Unban(Asker, Vec<Offender>, oneshot::Sender<Vec<view::Unbanned>>),
+    Unban(Asker, UnbanOrder, oneshot::Sender<Vec<view::Unbanned>>),
     /// `POST /v1/unban` with `confirm_seconds`: the same until they are over, unless it is confirmed.
     Lift(
         Asker,
@@ -56,6 +57,8 @@ pub enum Request {
     ),
     /// `POST /v1/confirm`: makes what waits for it last.
     Confirm(Asker, Vec<Whom>, oneshot::Sender<Vec<view::Confirmed>>),
+    /// `GET /v1/quiet`
+    Quiet(oneshot::Sender<Vec<view::Quiet>>),
     /// `POST /v1/forgive`: clears counters.
     Forgive(Asker, Vec<Whom>, oneshot::Sender<view::Forgiven>),
     /// `POST /v1/stop`: an orderly stop, begun when it is answered.
@@ -134,6 +137,24 @@ pub fn confirm_within(text: &str) -> Result<Duration, String> {
     })
 }
 
+/// Ends of bans, and of what follows.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct UnbanOrder {
+    /// Whose bans.
+    pub offenders: Vec<Offender>,
+    /// What becomes of their quiet times; `None` leaves them.
+    pub quiet: Option<QuietOrder>,
+}
+
+/// A quiet time.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct QuietOrder {
+    /// For how long, up to [`Quiets::LONGEST`]; zero ends it.
+    pub lasts: Duration,
+    /// Why, in the operator's words; may be empty.
+    pub reason: String,
+}
+
 /// Reads an address or a network as people write it for a command.
 ///
 /// # Errors
@@ -155,7 +176,27 @@ pub fn network(text: &str) -> Result<Offender, String> {
     Ok(Offender::network(prefix))
 }
 
-/// Bytes that the reason of a ban may have.
+/// Reads a quiet time as people write it for a command.
+///
+/// # Errors
+///
+/// What was expected and what was found, on one line.
+pub fn quiet_time(text: &str) -> Result<Duration, String> {
+    if text == "0" {
+        return Ok(Duration::ZERO);
+    }
+    let lasts = humantime::parse_duration(text)
+        .map_err(|error| format!("expected a time such as `1h`, or `0`: {error}"))?;
+    if lasts > Quiets::LONGEST {
+        return Err(format!(
+            "expected 30d at most, as who is to be spared for longer belongs on the white list; found {}",
+            quote(text)
+        ));
+    }
+    Ok(lasts)
+}
+
+/// Bytes that the reason of a ban, or of a quiet time, may have.
 pub const MAX_REASON: usize = 256;
 
 /// Reads an address as people write it for a command.
@@ -214,7 +255,10 @@ pub const RELOAD: &str = "/v1/reload";
 /// Path that takes a [`view::BanOrder`] and answers with a list of [`view::Banned`].
 pub const BAN: &str = "/v1/ban";
 
-/// Path that takes [`view::Addresses`] and answers with a list of [`view::Unbanned`].
+/// Path of the list of [`view::Quiet`].
+pub const QUIET: &str = "/v1/quiet";
+
+/// Path that takes a [`view::UnbanOrder`] and answers with a list of [`view::Unbanned`].
 pub const UNBAN: &str = "/v1/unban";
 
 /// Path that takes [`view::Confirm`] and answers with a list of [`view::Confirmed`].

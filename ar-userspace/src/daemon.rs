@@ -17,6 +17,7 @@ pub mod metrics;
 mod orders;
 mod perform;
 mod programs;
+mod quieting;
 mod reconcile;
 pub mod reload;
 mod responses;
@@ -47,7 +48,8 @@ use crate::enforcer::exec::{self, Programs, Report};
 use crate::enforcer::sockets::Sockets;
 use crate::enforcer::{Enforced, Enforcer, Leave, Links};
 use crate::ledger::{self, Key, Ledger, Limits, Ruling};
-use crate::policy::{Decision, Guard, Offence, Policy, Target};
+use crate::policy::{Decision, Guard, Offence, Policy, Refusal, Target};
+use crate::quiet::Quiets;
 use crate::recent::{Act, Deed, Recent};
 use crate::responses_log::{Lines, ResponsesLog};
 use crate::source::file::Follower;
@@ -161,7 +163,7 @@ pub async fn run(
 ) -> anyhow::Result<()> {
     let instance = Instance::take(&settings.run_dir)?;
     let mut signals = Signals::listen()?;
-    let (store, held, records) = Store::start(&settings.state_dir)?;
+    let (store, mut held, records) = Store::start(&settings.state_dir)?;
     // Before the enforcer, so that alerts which are written while it starts are read.
     let first_start = !held.positions.contains_key(&settings.alerts);
     let (follower, start) = Follower::start(&settings.alerts, held.positions.get(&settings.alerts))
@@ -187,6 +189,7 @@ pub async fn run(
     let (mut daemon, mut reports) =
         Daemon::new(settings, source, store, records, enforcer, limits, lines)?;
     let (looking, found) = Watch::start(daemon.surroundings.subscribe())?;
+    daemon.restore_quiet(&mut held);
     daemon.condition = follower.condition();
     daemon.handled = Handled::restore(held.handled);
     daemon.reconcile(enforced);
@@ -262,7 +265,10 @@ pub async fn run(
         match event {
             Event::Records(batch) => daemon.read(&batch),
             Event::DeadlineReached => daemon.let_go(),
-            Event::LookDue => more_links |= daemon.look(links.is_listening()),
+            Event::LookDue => {
+                more_links |= daemon.look(links.is_listening());
+                daemon.forget_quiet();
+            }
             Event::LinksChanged => {
                 more_links = daemon.follow_links(Links::Changed);
                 // Many of them must keep nobody waiting: neither who reads the file, nor what was read.
@@ -381,6 +387,8 @@ struct Daemon {
     /// Tells whoever looks who is protected besides.
     surroundings: watch::Sender<surroundings::Settings>,
     ledger: Ledger,
+    /// Whom alerts lead to nothing about, until when.
+    quiet: Quiets,
     store: Store,
     enforcer: Box<dyn Enforcer>,
     sockets: Option<Sockets>,
@@ -462,6 +470,7 @@ impl Daemon {
             guard: Guard::default(),
             sessions: Sessions::default(),
             ledger,
+            quiet: Quiets::default(),
             store,
             enforcer,
             sockets: settings.kill_sockets.then(Sockets::start).transpose()?,
@@ -539,12 +548,9 @@ impl Daemon {
             Decision::Unmatched => self.recent.unmatched(alert, arrival.now()),
             Decision::Refused { refusal, .. } => {
                 self.counts.matched += 1;
-                self.counts.refused += 1;
-                self.metrics.refused(refusal.word());
-                self.journal.refused(alert, &refusal);
-                self.recent.refused(alert, arrival.now(), &refusal);
+                self.refuse(alert, &refusal, arrival.now());
             }
-            Decision::Fired(offences) => {
+            Decision::Fired(mut offences) => {
                 self.counts.matched += 1;
                 if !self.handled.note(alert.id.as_deref(), arrival.may_repeat) {
                     self.counts.repeated += 1;
@@ -554,15 +560,29 @@ impl Daemon {
                 }
                 let (now, late) = (arrival.now(), arrival.late(&alert.context));
                 self.counts.late += u64::from(late.is_some());
+                let at = late.unwrap_or(now);
+                let refusal = self.quieted(&offences, at, arrival.clocks);
+                if refusal.is_some() {
+                    offences.retain(|offence| offence.target != Target::Server);
+                }
                 let acts = offences.into_iter().map(|offence| {
                     let offence = self.settings.shadow.of(offence, &self.settings.config);
-                    let at = late.unwrap_or(now);
                     self.offend(Raised { offence, at }, alert, line, now)
                 });
                 let acts = acts.collect();
-                self.recent.acted(alert, now, acts);
+                match refusal {
+                    Some(refusal) => self.refuse(alert, &refusal, now),
+                    None => self.recent.acted(alert, now, acts),
+                }
             }
         }
+    }
+
+    fn refuse(&mut self, alert: &Alert<'_>, refusal: &Refusal, now: Moment) {
+        self.counts.refused += 1;
+        self.metrics.refused(refusal.word());
+        self.journal.refused(alert, refusal);
+        self.recent.refused(alert, now, refusal);
     }
 
     fn offend(&mut self, raised: Raised, alert: &Alert<'_>, line: &[u8], now: Moment) -> Act {

@@ -212,7 +212,9 @@ impl Ledger {
         let held = self.table.places(|place| {
             self.table.executable(place) == executable && self.table[place].until().is_some()
         });
-        held.into_iter().map(|place| self.table.key(place)).collect()
+        held.into_iter()
+            .map(|place| self.table.key(place))
+            .collect()
     }
 
     /// Whom [`bans`](Self::bans) are about, each once.

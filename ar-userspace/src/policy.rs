@@ -20,6 +20,8 @@ use std::time::Duration;
 use crate::alert::Alert;
 use crate::config::{AgentId, Config, Enforcement, Executable, Location, Response};
 use crate::offender::Offender;
+use crate::quiet::Quiets;
+use crate::time::{Clocks, Moment};
 pub use guard::{Guard, Reason};
 use index::Index;
 pub use refusal::Refusal;
@@ -119,6 +121,24 @@ impl Policy {
             },
         }
     }
+}
+
+/// Why the offences of one alert, which was raised `at` and is read now, lead to nothing on this host, when somebody asked
+/// that their offender be left in peace. What other hosts are to do is not looked at.
+#[must_use]
+pub fn quieted(
+    offences: &[Offence],
+    quiets: &Quiets,
+    at: Moment,
+    clocks: Clocks,
+) -> Option<Refusal> {
+    let here = |offence: &&Offence| offence.target == Target::Server;
+    let offender = offences.iter().find(here)?.offender;
+    let quiet = quiets.of_alert(offender, at, clocks.moment)?;
+    Some(Refusal::Quiet {
+        offender,
+        quiet: Box::new(quiet.clone().on_the_wall(clocks)),
+    })
 }
 
 fn offence(response: &Response, alert: &Alert<'_>, offender: Offender) -> Offence {

@@ -9,6 +9,7 @@ mod file;
 pub mod history;
 #[cfg(test)]
 mod power_cut;
+mod quiet;
 #[cfg(test)]
 mod tests;
 pub mod transfer;
@@ -27,6 +28,8 @@ use redb::{Database, ReadableDatabase as _, ReadableTable as _, Table, TableDefi
 use rustix::process::setpriority_process;
 
 use crate::ledger::{Change, History, Key, Past, Record};
+use crate::offender::Offender;
+use crate::quiet::Quiet;
 use crate::source::Position;
 use crate::time::{Boot, Clocks, Wall};
 use file::StoreFile;
@@ -86,6 +89,9 @@ struct Shared {
     opened: Mutex<Weak<Database>>,
 }
 
+/// Quiet times that changed; `None` for one that is gone.
+type Quieted = BTreeMap<Offender, Option<Quiet<Wall>>>;
+
 /// What is not written yet: bounded by the keys that the ledger remembers, and by [`HANDLED_KEPT`] and
 /// [`History::MOST`].
 #[derive(Debug, Default)]
@@ -93,6 +99,8 @@ struct Waiting {
     batch: Batch,
     /// The boot of the times in what is saved next, until it is.
     boot: Option<Boot>,
+    /// Quiet times that go into what is saved next.
+    quiet: Quieted,
     /// A transaction is under way.
     writing: bool,
     closing: bool,
@@ -121,6 +129,7 @@ struct Batch {
     handled: Vec<u64>,
     /// In which boot the times of all records are, from this transaction on.
     boot: Option<Boot>,
+    quiet: Quieted,
     history: History<Wall>,
     /// When the first of it was handed over.
     since: Option<Wall>,
@@ -143,6 +152,7 @@ impl Batch {
             && self.positions.is_empty()
             && self.handled.is_empty()
             && self.boot.is_none()
+            && self.quiet.is_empty()
             && self.history.is_empty()
     }
 
@@ -152,6 +162,7 @@ impl Batch {
         self.boot = later.boot.or(self.boot);
         self.changes.append(&mut later.changes);
         self.positions.append(&mut later.positions);
+        self.quiet.append(&mut later.quiet);
         self.handled.append(&mut later.handled);
         self.history.append(later.history);
         // While the disk is full they gather; more than are kept would not be read again.
@@ -169,6 +180,8 @@ pub struct Held {
     pub positions: BTreeMap<PathBuf, Position>,
     /// Hashes of the identifiers of alerts that were handled last, oldest first.
     pub handled: Vec<u64>,
+    /// Quiet times, also those that are over.
+    pub quiet: Vec<Quiet<Wall>>,
     /// Bans that are over, oldest first: only for an export, a daemon needs none of them.
     pub history: Vec<Past<Wall>>,
     /// Bans that ended before those.
@@ -277,6 +290,20 @@ impl Store {
         self.shared.lock().boot = Some(boot);
     }
 
+    /// Takes quiet times that changed, `None` for one that is gone. They are written in one transaction with what is
+    /// saved next.
+    pub fn keep_quiet(
+        &self,
+        changes: impl IntoIterator<Item = (Offender, Option<Quiet>)>,
+        clocks: Clocks,
+    ) {
+        let written = |(offender, quiet): (_, Option<Quiet>)| {
+            (offender, quiet.map(|it| it.on_the_wall(clocks)))
+        };
+        let changes = changes.into_iter().map(written);
+        self.shared.lock().quiet.extend(changes);
+    }
+
     /// Takes what the ledger learned, which bans ended by it, and how far the alerts are that led to it, to be written in
     /// one transaction. What comes later replaces what still waits.
     ///
@@ -305,6 +332,7 @@ impl Store {
         }
         let mut waiting = self.shared.lock();
         later.boot = waiting.boot.take();
+        later.quiet = std::mem::take(&mut waiting.quiet);
         if !later.is_empty() {
             waiting.batch.append(later);
             self.shared.changed.notify_one();
@@ -452,6 +480,7 @@ fn read_progress(database: &Database) -> anyhow::Result<Held> {
     for entry in transaction.open_table(HANDLED)?.iter()? {
         held.handled.extend(encoding::handled(entry?.1.value()));
     }
+    held.quiet = quiet::read(&transaction)?;
     Ok(held)
 }
 
@@ -500,6 +529,7 @@ fn commit(database: &Database, batch: &Batch) -> anyhow::Result<()> {
     if !batch.handled.is_empty() {
         add_handled(transaction.open_table(HANDLED)?, &batch.handled)?;
     }
+    quiet::write(&transaction, &batch.quiet)?;
     history::add(&transaction, &batch.history)?;
     Ok(transaction.commit()?)
 }

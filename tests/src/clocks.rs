@@ -10,7 +10,10 @@ use std::path::PathBuf;
 
 use anyhow::{Context as _, Result, ensure};
 use ar_ebpf::Ban;
+use arfw::control::view::Quiet;
+use jiff::{SignedDuration, Timestamp};
 use rustix::process::Signal;
+use serde_json::Value;
 use tests::support::alert;
 use tests::support::daemon::{Daemon, Home};
 use tests::support::pins;
@@ -215,6 +218,86 @@ fn a_step_that_was_seen_ends_no_ban_at_a_reboot_and_one_that_was_not_makes_none_
     scene.shift(-400 * DAY_S, 0)?;
     scene.reboot("22222222-2222-2222-2222-222222222222")?;
     scene.is_banned_but_for(0.0)?;
+    scene.end()
+}
+
+impl Scene {
+    /// An hour of quiet for an address.
+    fn quieten(&self, address: &str) -> Result<()> {
+        let output = self.home.output(&["unban", address, "--quiet", "1h"])?;
+        let told = String::from_utf8(output.stdout)?;
+        ensure!(told.contains("; quiet until "), "{told}");
+        Ok(())
+    }
+
+    /// Somebody's hour of quiet began during the test.
+    fn is_quiet(&self) -> Result<()> {
+        let output = self.home.output(&["list", "--quiet", "--json"])?;
+        let quiet: Vec<Quiet> = serde_json::from_slice(&output.stdout)?;
+        let left = quiet.first().context("nobody is quiet")?.seconds_left;
+        ensure!((3600.0 - SLACK_S..=3600.0).contains(&left), "{quiet:?}");
+        Ok(())
+    }
+}
+
+/// As of bans: what was seen and what was not, in one boot and in the next.
+#[test]
+fn a_quiet_time_lasts_as_long_as_it_was_asked_for_however_the_wall_clock_is_set() -> Result<()> {
+    let mut scene = Scene::new()?;
+    scene.quieten(SHORT)?;
+    scene.shift(3 * DAY_S, 0)?;
+    scene.seen("set forward by 3days")?;
+    scene.is_quiet()?;
+    scene.is_stored()?;
+    scene.daemon.crash()?;
+    scene.restart(&[])?;
+    scene.is_quiet()?;
+    scene.daemon.crash()?;
+    scene.shift(-4 * DAY_S, 0)?;
+    scene.restart(&[])?;
+    scene.is_quiet()?;
+    scene.is_stored()?;
+    scene.reboot("33333333-3333-3333-3333-333333333333")?;
+    scene.is_quiet()?;
+    scene.alert(5763, SHORT, "no ban: 203.0.113.5 is quiet")?;
+    scene.shift(-400 * DAY_S, 0)?;
+    scene.reboot("44444444-4444-4444-4444-444444444444")?;
+    scene.is_quiet()?;
+    scene.end()
+}
+
+/// No daemon ran while the quiet time lasted and ended; alerts of both are read by the next one, one of a later time first.
+#[test]
+fn alerts_of_a_quiet_time_that_are_read_after_it_ban_nobody() -> Result<()> {
+    let mut scene = Scene::new()?;
+    scene.quieten(SHORT)?;
+    scene.daemon.crash()?;
+    let hours = |hours: i64| SignedDuration::from_mins(hours * 60 + 5);
+    for later in [hours(2), hours(0), hours(0)] {
+        let written = Timestamp::now() + later;
+        let line = alert::wazuh(5763, 10, &["sshd"], SHORT);
+        let mut line: Value = serde_json::from_str(&line)?;
+        line["timestamp"] = written
+            .strftime("%Y-%m-%dT%H:%M:%S.%3f+0000")
+            .to_string()
+            .into();
+        scene.home.append(&format!("{line}\n"))?;
+    }
+    scene.shift(0, 3 * 3600)?;
+    scene.restart(&[])?;
+    for _ in 0..2 {
+        scene
+            .daemon
+            .wait_for("no ban: 203.0.113.5 is quiet until ")?;
+    }
+    let output = scene.home.output(&["list", "--quiet"])?;
+    ensure!(output.stdout == b"nobody is quiet\n", "{output:?}");
+    let counts = scene.home.status()?.counts;
+    ensure!((counts.refused, counts.late) == (2, 3), "{counts:?}");
+    // All is read, so that it is forgotten; only the alert that came after it was an offence.
+    scene.daemon.wait_for("quiet no more")?;
+    let line = scene.alert(5763, SHORT, " ban ")?;
+    ensure!(line.contains("offence=2"), "{line}");
     scene.end()
 }
 

@@ -8,6 +8,7 @@ mod hanging;
 mod history;
 mod metrics;
 mod orders;
+mod quiet;
 mod reload;
 mod settings;
 mod socket;

@@ -68,6 +68,7 @@ fn render(banned: &[view::Banned]) -> String {
         state,
         cause,
         confirm,
+        quiet_ended,
     } in banned
     {
         let told = match state {
@@ -84,8 +85,13 @@ fn render(banned: &[view::Banned]) -> String {
             _ => told,
         };
         let waits = confirm::taken_back(address, confirm.as_ref());
+        let quiet = match quiet_ended {
+            0 => String::new(),
+            1 => "; a quiet time ended".to_owned(),
+            many => format!("; {many} quiet times ended"),
+        };
         // Writing to a string cannot fail.
-        let _ = writeln!(text, "{address}: {told}{waits}");
+        let _ = writeln!(text, "{address}: {told}{waits}{quiet}");
     }
     text
 }

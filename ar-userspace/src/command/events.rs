@@ -95,6 +95,23 @@ pub(super) fn told(what: &Happening) -> String {
             let address = address.as_deref().unwrap_or("-");
             format!("refusal {address} rule {rule_id}: {cause}")
         }
+        Happening::Quiet {
+            address,
+            change,
+            seconds_left,
+            by_hand,
+        } => {
+            let left = || duration(*seconds_left);
+            let change = match change {
+                view::QuietChange::Begun => format!("for {}", left()),
+                view::QuietChange::Moved => format!("for {} from here on", left()),
+                view::QuietChange::Ended => "no more".to_owned(),
+            };
+            let by = by_hand.as_ref().map_or(String::new(), |by| {
+                format!(" of user {}: {}", by.uid, by.reason.escape_debug())
+            });
+            format!("quiet {address} {change}{by}")
+        }
         Happening::Failure {
             address,
             executable,
@@ -129,10 +146,12 @@ pub(super) fn told(what: &Happening) -> String {
     told.trim_end().to_owned()
 }
 
+fn duration(seconds: f64) -> String {
+    output::duration(Duration::try_from_secs_f64(seconds.round()).unwrap_or(Duration::MAX))
+}
+
 fn banned(what: &str, ban: &view::BanEvent) -> String {
-    let left = ban.seconds_left.map_or("ever".to_owned(), |seconds| {
-        output::duration(Duration::try_from_secs_f64(seconds.round()).unwrap_or(Duration::MAX))
-    });
+    let left = ban.seconds_left.map_or("ever".to_owned(), duration);
     let why = match &ban.by_hand {
         Some(hand) => format!("of user {}: {}", hand.uid, hand.reason.escape_debug()),
         None => format!(

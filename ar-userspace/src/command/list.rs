@@ -1,4 +1,5 @@
-//! `arfw list`: who is banned. Asks the daemon; without one, the pinned maps and the nftables table.
+//! `arfw list`: who is banned. Asks the daemon; without one, the pinned maps and the nftables table. And who is quiet, which
+//! only the daemon knows.
 
 use std::cmp::Reverse;
 use std::time::Duration;
@@ -28,6 +29,39 @@ pub(super) fn run(directories: &Directories, json: bool) -> anyhow::Result<Exit>
     }
     output::text(&render(&bans))?;
     Ok(Exit::Done)
+}
+
+/// `arfw list --quiet`.
+pub(super) fn quiet(directories: &Directories, json: bool) -> anyhow::Result<Exit> {
+    let socket = directories.socket();
+    let quiet: Vec<view::Quiet> = on_runtime(control::get(&socket, control::QUIET))?;
+    match json {
+        true => output::json(&quiet)?,
+        false => output::text(&render_quiet(&quiet))?,
+    }
+    Ok(Exit::Done)
+}
+
+fn render_quiet(quiet: &[view::Quiet]) -> String {
+    if quiet.is_empty() {
+        return "nobody is quiet\n".to_owned();
+    }
+    let mut table = output::table(&["ADDRESS", "LEFT", "UNTIL", "USER", "REASON"], &[1, 3]);
+    for it in quiet {
+        let left = Duration::try_from_secs_f64(it.seconds_left).unwrap_or(Duration::MAX);
+        table.add_row([
+            it.address.clone(),
+            output::duration(left),
+            it.until.clone(),
+            it.by_hand.uid.to_string(),
+            match it.by_hand.reason.as_str() {
+                "" => "-".to_owned(),
+                reason => reason.escape_debug().to_string(),
+            },
+        ]);
+    }
+    let lines = table.lines();
+    lines.map(|line| format!("{}\n", line.trim_end())).collect()
 }
 
 fn from_kernel(
@@ -135,6 +169,34 @@ mod tests {
                 })
                 .collect(),
         }
+    }
+
+    #[test]
+    fn a_row_of_who_is_quiet_tells_until_when_by_whom_and_why() {
+        let quiet = |address: &str, reason: &str| view::Quiet {
+            address: address.to_owned(),
+            since: "2026-11-24T06:00:00Z".to_owned(),
+            until: "2026-11-24T07:00:00Z".to_owned(),
+            seconds_left: 3_599.2,
+            by_hand: view::ByHand {
+                uid: 1000,
+                pid: Some(7),
+                reason: reason.to_owned(),
+            },
+        };
+        let some = [
+            quiet("198.51.100.7", "a\u{1b}[2J"),
+            quiet("2001:db8::/32", ""),
+        ];
+        assert_eq!(
+            render_quiet(&some),
+            "\
+ADDRESS           LEFT  UNTIL                 USER  REASON
+198.51.100.7   59m 59s  2026-11-24T07:00:00Z  1000  a\\u{1b}[2J
+2001:db8::/32  59m 59s  2026-11-24T07:00:00Z  1000  -
+"
+        );
+        assert_eq!(render_quiet(&[]), "nobody is quiet\n");
     }
 
     #[test]

@@ -72,6 +72,8 @@ struct Counts<'a> {
     permanent: usize,
     positions: usize,
     handled: usize,
+    /// Quiet times.
+    quiet: usize,
     /// Bans that are over, in the history.
     past: usize,
     file_bytes: u64,
@@ -109,6 +111,7 @@ impl<'a> Counts<'a> {
             permanent: bans().filter(|ban| ban.until == Expiry::Never).count(),
             positions: held.positions.len(),
             handled: held.handled.len(),
+            quiet: held.quiet.len(),
             past: held.history.len(),
             file_bytes: contents.file_bytes,
             bytes_per_record: contents.file_bytes.checked_div(held.records.len() as u64),
@@ -127,13 +130,14 @@ impl<'a> Counts<'a> {
             "it was not closed, which is mended when it is opened\n"
         };
         format!(
-            "{} records, {} bans, {} of them permanent; {} positions, {} handled alerts, {} past \
+            "{} records, {} bans, {} of them permanent; {} positions, {} handled alerts, {} quiet times, {} past \
              bans\n{} bytes{per_record}\n{closed}",
             self.records,
             self.bans,
             self.permanent,
             self.positions,
             self.handled,
+            self.quiet,
             self.past,
             output::count(self.file_bytes)
         )
@@ -146,10 +150,11 @@ fn take(state_dir: &Path, file: &Path) -> anyhow::Result<Exit> {
         Ok(held) => {
             import(state_dir, &held)?;
             output::text(&format!(
-                "a store of {} records, {} positions, {} handled alerts and {} past bans\n",
+                "a store of {} records, {} positions, {} handled alerts, {} quiet times and {} past bans\n",
                 held.records.len(),
                 held.positions.len(),
                 held.handled.len(),
+                held.quiet.len(),
                 held.history.len()
             ))?;
             Ok(Exit::Done)

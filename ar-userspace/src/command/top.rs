@@ -193,9 +193,9 @@ fn listen(socket: PathBuf, again_after: Duration, tell: mpsc::Sender<News>) {
 
 fn unban_beside(socket: PathBuf, address: String, tell: mpsc::Sender<News>) {
     thread::spawn(move || {
-        let order = view::Addresses {
+        let order = view::UnbanOrder {
             addresses: vec![address],
-            confirm_seconds: None,
+            ..view::UnbanOrder::default()
         };
         let answer = on_runtime(control::post::<Vec<view::Unbanned>>(
             &socket,

@@ -1,7 +1,9 @@
-//! `arfw unban`: ends bans before their time.
+//! `arfw unban`: ends bans before their time, and has addresses be quiet.
 
 use std::fmt::Write as _;
 use std::time::Duration;
+
+use clap::Args;
 
 use super::run::on_runtime;
 use super::{Directories, Exit, confirm, output};
@@ -11,18 +13,33 @@ use crate::offender::Offender;
 /// Addresses in one request: some 45 KB at most.
 const AT_ONCE: usize = 1_000;
 
+/// What is to follow.
+#[derive(Debug, Args)]
+pub(super) struct Quiet {
+    /// Have them be quiet for so long, 30d at most: alerts about them ban nobody, run nothing on this host and count as no
+    /// offence; 0 ends that. Also for who is not banned
+    #[arg(long = "quiet", value_name = "TIME", value_parser = control::quiet_time, conflicts_with = "confirm")]
+    lasts: Option<Duration>,
+    /// Why, for `arfw list --quiet`, `arfw why` and the log
+    #[arg(long, value_name = "TEXT", default_value = "", requires = "lasts")]
+    reason: String,
+}
+
 pub(super) fn run(
     directories: &Directories,
     addresses: &[Offender],
     confirm: Option<Duration>,
+    quiet: &Quiet,
     json: bool,
 ) -> anyhow::Result<Exit> {
     let socket = directories.socket();
     let mut unbanned: Vec<view::Unbanned> = Vec::new();
     for addresses in chunks(addresses) {
-        let order = view::Addresses {
+        let order = view::UnbanOrder {
             addresses,
             confirm_seconds: confirm.map(|within| within.as_secs_f64()),
+            quiet_seconds: quiet.lasts.map(|lasts| lasts.as_secs_f64()),
+            reason: quiet.reason.clone(),
         };
         let answer = on_runtime(control::post(&socket, control::UNBAN, &order));
         let answer: Vec<view::Unbanned> = answer.map_err(nothing_changed)?;
@@ -56,7 +73,10 @@ pub(super) fn nothing_changed(error: anyhow::Error) -> anyhow::Error {
 fn exit(unbanned: &[view::Unbanned]) -> Exit {
     let is_done = |one: &view::Unbanned| {
         let mut released = one.released.iter();
-        !one.released.is_empty()
+        let quiet = one.quiet.as_ref().map(|quiet| quiet.state);
+        let ended = !one.released.is_empty() || quiet == Some(view::QuietState::Ended);
+        ended
+            && quiet != Some(view::QuietState::Refused)
             && released.all(|release| release.state != view::ReleaseState::Failed)
     };
     if unbanned.iter().all(is_done) {
@@ -72,6 +92,7 @@ pub(super) fn render(unbanned: &[view::Unbanned]) -> String {
         address,
         released,
         confirm,
+        quiet,
     } in unbanned
     {
         let told = match released.as_slice() {
@@ -79,10 +100,25 @@ pub(super) fn render(unbanned: &[view::Unbanned]) -> String {
             released => releases(released),
         };
         let waits = confirm::taken_back(address, confirm.as_ref());
+        let quiet = quiet.as_ref().map_or(String::new(), quieted);
         // Writing to a string cannot fail.
-        let _ = writeln!(text, "{address}: {told}{waits}");
+        let _ = writeln!(text, "{address}: {told}{waits}{quiet}");
     }
     text
+}
+
+/// What became of the quiet time of one address.
+fn quieted(quiet: &view::Quieted) -> String {
+    let until = quiet.until.as_deref().unwrap_or("-");
+    match quiet.state {
+        view::QuietState::Begun => format!("; quiet until {until}"),
+        view::QuietState::Moved => format!("; was quiet, and is until {until} from here on"),
+        view::QuietState::Ended => "; quiet no more".to_owned(),
+        view::QuietState::NotQuiet => "; was not quiet".to_owned(),
+        view::QuietState::Refused => {
+            format!("; not quiet: {}", quiet.cause.as_deref().unwrap_or("-"))
+        }
+    }
 }
 
 /// What became of the bans of one address.
@@ -114,6 +150,7 @@ mod tests {
             address: address.to_owned(),
             released: released.iter().map(release).collect(),
             confirm: None,
+            quiet: None,
         }
     }
 
@@ -147,5 +184,52 @@ mod tests {
             &[failed],
             (Exit::Failed, "198.51.100.7: firewall-drop failed: no map\n"),
         );
+    }
+
+    #[test]
+    fn what_became_of_a_quiet_time_is_told_and_only_what_ended_is_done() {
+        use view::QuietState::{Begun, Ended, Moved, NotQuiet, Refused};
+        let ban: &[_] = &[("firewall-drop", view::ReleaseState::Ended)];
+        for (released, state, expected) in [
+            (
+                ban,
+                Begun,
+                (Exit::Done, "firewall-drop ended; quiet until T"),
+            ),
+            (&[], Begun, (Exit::Failed, "was not banned; quiet until T")),
+            (
+                &[],
+                Moved,
+                (
+                    Exit::Failed,
+                    "was not banned; was quiet, and is until T from here on",
+                ),
+            ),
+            (&[], Ended, (Exit::Done, "was not banned; quiet no more")),
+            (
+                ban,
+                NotQuiet,
+                (Exit::Done, "firewall-drop ended; was not quiet"),
+            ),
+            (
+                &[],
+                NotQuiet,
+                (Exit::Failed, "was not banned; was not quiet"),
+            ),
+            (
+                ban,
+                Refused,
+                (Exit::Failed, "firewall-drop ended; not quiet: full"),
+            ),
+        ] {
+            let mut one = unbanned("198.51.100.7", released);
+            one.quiet = Some(view::Quieted {
+                state,
+                until: matches!(state, Begun | Moved).then(|| "T".to_owned()),
+                cause: (state == Refused).then(|| "full".to_owned()),
+            });
+            let (exit, text) = expected;
+            check(&[one], (exit, &format!("198.51.100.7: {text}\n")));
+        }
     }
 }

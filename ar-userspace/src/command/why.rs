@@ -76,6 +76,10 @@ fn verdict(why: &view::Why) -> String {
         Some(spared) => format!("; {}", visible(&spared.why)),
         None => String::new(),
     };
+    let spared = match &why.quiet {
+        Some(quiet) => format!("{spared}; {}", quieted(why, quiet)),
+        None => spared,
+    };
     match (why.banned, why.enforcer.as_str()) {
         (false, _) => format!("{address} is not banned{spared}"),
         (true, "dry-run") => {
@@ -83,6 +87,19 @@ fn verdict(why: &view::Why) -> String {
         }
         (true, _) => format!("{address} is banned{spared}"),
     }
+}
+
+fn quieted(why: &view::Why, quiet: &view::Quiet) -> String {
+    let of = match quiet.address == why.address {
+        true => String::new(),
+        false => format!(" as part of {}", quiet.address),
+    };
+    let because = match quiet.by_hand.reason.as_str() {
+        "" => String::new(),
+        reason => format!(" because: {}", visible(reason)),
+    };
+    let (until, uid) = (&quiet.until, quiet.by_hand.uid);
+    format!("quiet until {until}{of}, asked by user {uid}{because}")
 }
 
 fn reason(page: &mut Page, why: &view::Why, ban: &why::Reason) {

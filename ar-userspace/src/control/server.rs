@@ -35,11 +35,12 @@ use super::events::{self, Lease};
 use super::problem::Problem;
 use super::{
     Asker, BAN, BANS, CONFIRM, CONFIRM_WITHIN, EVENTS, FORGIVE, HISTORY, HISTORY_MOST,
-    HISTORY_TOLD, HistoryOf, MAX_BODY, MAX_REASON, MAX_WHOM, METRICS, NotReloaded, Order, RELOAD,
-    Request, STATUS, STOP, UNBAN, WHY, address, network, view,
+    HISTORY_TOLD, HistoryOf, MAX_BODY, MAX_REASON, MAX_WHOM, METRICS, NotReloaded, Order, QUIET,
+    QuietOrder, RELOAD, Request, STATUS, STOP, UNBAN, UnbanOrder, WHY, address, network, view,
 };
 use crate::ledger::Whom;
 use crate::offender::Offender;
+use crate::quiet::Quiets;
 
 /// Connections that are served at once; more of them wait.
 const CONNECTIONS: usize = 16;
@@ -109,6 +110,7 @@ fn router(requests: mpsc::Sender<Request>) -> Router {
         .route(HISTORY, get(history))
         .route(EVENTS, get(events::stream))
         .route(WHY, get(why))
+        .route(QUIET, get(|State(requests)| ask(requests, Request::Quiet)))
         .merge(changes)
         .fallback(|| problem(StatusCode::NOT_FOUND, "there is nothing at this path"))
         .method_not_allowed_fallback(|| {
@@ -302,16 +304,54 @@ async fn ban(
 async fn unban(
     State(requests): State<mpsc::Sender<Request>>,
     Extension(asker): Extension<Asker>,
-    body: Body<view::Addresses>,
+    body: Body<view::UnbanOrder>,
 ) -> Result<Response, Problem> {
     let Json(order) = body?;
-    let offenders = offenders(&order.addresses, network)?;
     let confirm = confirm_within(order.confirm_seconds)?;
-    Ok(ask(requests, move |reply| match confirm {
-        Some(within) => Request::Lift(asker, offenders, within, reply),
-        None => Request::Unban(asker, offenders, reply),
+    let quiet = quiet_order(order.quiet_seconds, order.reason)?;
+    let offenders = offenders(&order.addresses, network)?;
+    Ok(match (confirm, quiet) {
+        (Some(_), Some(_)) => {
+            let why = "expected `confirm_seconds` or `quiet_seconds`, found both: a quiet time is not taken back";
+            return Err(Problem::new(StatusCode::UNPROCESSABLE_ENTITY, why));
+        }
+        (Some(within), None) => {
+            ask(requests, move |reply| {
+                Request::Lift(asker, offenders, within, reply)
+            })
+            .await
+        }
+        (None, quiet) => {
+            let order = UnbanOrder { offenders, quiet };
+            ask(requests, move |reply| Request::Unban(asker, order, reply)).await
+        }
     })
-    .await)
+}
+
+fn quiet_order(seconds: Option<f64>, reason: String) -> Result<Option<QuietOrder>, Problem> {
+    let wrong = |why: String| Problem::new(StatusCode::UNPROCESSABLE_ENTITY, why);
+    let Some(seconds) = seconds else {
+        return match reason.is_empty() {
+            true => Ok(None),
+            false => Err(wrong(
+                "expected `reason` with `quiet_seconds` only".to_owned(),
+            )),
+        };
+    };
+    let longest = Quiets::LONGEST;
+    let lasts = Duration::try_from_secs_f64(seconds).ok();
+    let Some(lasts) = lasts.filter(|lasts| *lasts <= longest) else {
+        let longest = longest.as_secs();
+        return Err(wrong(format!(
+            "expected `quiet_seconds` from 0 to {longest}, found {seconds:?}"
+        )));
+    };
+    if reason.len() > MAX_REASON {
+        return Err(wrong(format!(
+            "expected a `reason` of at most {MAX_REASON} bytes"
+        )));
+    }
+    Ok(Some(QuietOrder { lasts, reason }))
 }
 
 async fn confirm(

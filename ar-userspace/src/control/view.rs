@@ -5,6 +5,7 @@
 mod confirm;
 mod event;
 mod history;
+mod quiet;
 pub mod why;
 
 use serde::{Deserialize, Serialize};
@@ -12,8 +13,9 @@ use serde::{Deserialize, Serialize};
 use crate::diagnostic::Located;
 
 pub use confirm::{Confirm, Confirmed, ConfirmedChange, Deadline, Pending, Provisional};
-pub use event::{Banned as BanEvent, Event, Happening, Refused};
+pub use event::{Banned as BanEvent, Event, Happening, QuietChange, Refused};
 pub use history::{End, EndedBy, History, Past};
+pub use quiet::{Quiet, QuietState, Quieted, UnbanOrder};
 pub use why::Why;
 
 /// One banned address.
@@ -112,6 +114,14 @@ pub struct Banned {
     /// When it is taken back unless it is confirmed; left out when it is not.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub confirm: Option<Deadline>,
+    /// Quiet times that it ended, its own and those of what stands in it; left out when there was none.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub quiet_ended: usize,
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde asks in this way")]
+fn is_zero(count: &usize) -> bool {
+    *count == 0
 }
 
 /// How a ban by hand stands.
@@ -132,17 +142,6 @@ pub enum BanState {
 pub struct Stop {
     /// Let everyone go, also permanent bans, and leave nothing in the kernel. Counters stay.
     pub release: bool,
-}
-
-/// Whose bans are to end.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct Addresses {
-    /// Literal addresses in any spelling.
-    pub addresses: Vec<String>,
-    /// After so long that is taken back unless it is confirmed, 1 to 3600; it is not without this.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub confirm_seconds: Option<f64>,
 }
 
 /// Whose counters are to be cleared.
@@ -188,6 +187,9 @@ pub struct Unbanned {
     /// When that is taken back unless it is confirmed; left out when it is not.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub confirm: Option<Deadline>,
+    /// What became of its quiet time; left out when nothing was asked for.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub quiet: Option<Quieted>,
 }
 
 /// Counters that were cleared.

@@ -52,6 +52,7 @@ impl Daemon {
             state: view::BanState::Refused,
             cause: Some(cause),
             confirm: None,
+            quiet_ended: 0,
         };
         // An address only: a network within a protected one would be left alone in the kernel all the same.
         let protected = self.guard.reason(offender).map(|reason| reason.to_string());
@@ -120,6 +121,11 @@ impl Daemon {
             _ => view::BanState::Banned,
         };
         self.journal.banned_by_hand(offender, asker, &order.reason);
+        // What may be taken back changes nothing that would stay changed.
+        let quiet_ended = match order.confirm {
+            None => self.end_quiet_of(offender, asker, &order.reason),
+            Some(_) => 0,
+        };
         let mut records = self.ledger.records_of(offender);
         let made = records.find(|record| record.key == key);
         if let Some(ban) = made.and_then(|record| record.ban) {
@@ -135,6 +141,7 @@ impl Daemon {
             state,
             cause: forced.map(|reason| format!("it must stay reachable: {reason}")),
             confirm: confirm_by.map(|confirm_by| confirm::deadline(confirm_by, clock::clocks())),
+            quiet_ended,
         }
     }
 

@@ -91,6 +91,7 @@ impl Daemon {
                 address: offender.to_string(),
                 released,
                 confirm: waits.then(|| deadline(confirm_by, clock::clocks())),
+                quiet: None,
             }
         });
         let unbanned = unbanned.collect();

@@ -4,8 +4,8 @@
 //! identifier that comes twice is two alerts: nothing of it may be lost because of a writer that does not
 //! number them well. An alert without an identifier is never known.
 //!
-//! Only alerts that fired are remembered. Those that did not would not be offences when they are read again,
-//! unless the configuration has changed since.
+//! Only alerts that fired are remembered, also those that met a quiet time. Those that did not would not be offences when
+//! they are read again, unless the configuration has changed since.
 //!
 //! The bound: the last [`RECENT`] are known whenever a file is read again, however much new stands in it. What
 //! is older than these and is read again counts again, once. A hash has 64 bits; that one of `RECENT` alerts

@@ -6,6 +6,7 @@ mod clocks;
 mod confirm;
 mod events;
 mod orders;
+mod quiet;
 
 use std::time::Duration;
 

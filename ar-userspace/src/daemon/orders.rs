@@ -36,13 +36,9 @@ impl Daemon {
                 let banned = self.ban_by_hand(asker, &order);
                 reply_with(reply, Ok(banned));
             }
-            Request::Unban(asker, offenders, reply) => {
+            Request::Unban(asker, order, reply) => {
                 self.journal.asked("unban", asker);
-                let end = End::Hand {
-                    uid: asker.uid,
-                    pid: asker.pid,
-                };
-                let unbanned = self.release(&offenders, end, clock::now());
+                let unbanned = self.unban(asker, &order);
                 reply_with(reply, Ok(unbanned));
             }
             Request::Lift(asker, offenders, within, reply) => {
@@ -55,6 +51,7 @@ impl Daemon {
                 let confirmed = self.confirm(asker, whom);
                 reply_with(reply, Ok(confirmed));
             }
+            Request::Quiet(reply) => reply_with(reply, Ok(self.quiet_times())),
             Request::Forgive(asker, whom, reply) => {
                 self.journal.asked("forgiveness", asker);
                 let forgiven = self.forgive(whom);
@@ -72,6 +69,18 @@ impl Daemon {
     /// What the kernel holds is over when this returns, or has failed (AR-IMP-5); what an executable has to
     /// reverse has only been begun.
     pub(super) fn release(
+        &mut self,
+        offenders: &[Offender],
+        end: End,
+        now: Moment,
+    ) -> Vec<view::Unbanned> {
+        let unbanned = self.let_go_of(offenders, end, now);
+        self.store_now();
+        unbanned
+    }
+
+    /// The same, and what changed is still to be stored.
+    pub(super) fn let_go_of(
         &mut self,
         offenders: &[Offender],
         end: End,
@@ -97,7 +106,6 @@ impl Daemon {
         self.not_ended = Some(BTreeMap::new());
         self.perform(now);
         let not_ended = self.not_ended.take().unwrap_or_default();
-        self.store_now();
         let release = |(key, enforcement): (Key, Enforcement)| {
             let cause = not_ended.get(&key).cloned();
             let state = match (&cause, enforcement) {
@@ -117,6 +125,7 @@ impl Daemon {
                 address: offender.to_string(),
                 released: banned.into_iter().map(release).collect(),
                 confirm: None,
+                quiet: None,
             })
             .collect()
     }

@@ -108,6 +108,7 @@ impl Daemon {
         });
         let changes = self.ledger.drain_changes().chain(anew);
         let clocks = self.steps.boot.clocks(clocks.moment);
+        self.store.keep_quiet(self.quiet.drain_changes(), clocks);
         self.store.save(changes, history, progress, clocks);
     }
 

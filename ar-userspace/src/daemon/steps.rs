@@ -71,12 +71,14 @@ impl Daemon {
     }
 
     /// After a step of the wall clock, every record with the times that the store has from then on; empty without one.
+    /// The quiet times are to be stored anew too.
     pub(super) fn look_at_wall_clock(&mut self, clocks: Clocks) -> Vec<Change> {
         let Some(step_ns) = self.steps.set(clocks) else {
             return Vec::new();
         };
         self.store.reckon(self.steps.boot);
         self.journal.clock_set(step_ns);
+        self.quiet.touch();
         let records = self.ledger.records();
         records
             .map(|record| Change {

@@ -136,6 +136,7 @@ impl Daemon {
             is_address: true,
             banned: bans.iter().any(|ban| ban.applies),
             spared: self.spared(offender),
+            quiet: self.quiet_of(offender, clocks),
             bans,
             alerts: self.alerts(kept),
             ..self.nothing_known()

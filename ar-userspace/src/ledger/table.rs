@@ -160,9 +160,7 @@ impl Table {
     /// Whether the kernel enforces a key's ban, and it stands.
     fn stands(&self, place: Place, stands: impl Fn(Expiry) -> bool) -> bool {
         let slot = &self[place];
-        slot.enforcement == Enforcement::Kernel
-            && !slot.lifted
-            && slot.until().is_some_and(stands)
+        slot.enforcement == Enforcement::Kernel && !slot.lifted && slot.until().is_some_and(stands)
     }
 
     /// What comes of keys that stand together.

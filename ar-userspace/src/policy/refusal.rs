@@ -8,6 +8,8 @@ use super::guard::{Guard, Reason};
 use crate::alert::Alert;
 use crate::config::{Config, WhiteListEntry};
 use crate::offender::{Offender, Special};
+use crate::quiet::Quiet;
+use crate::time::Wall;
 
 /// Longest part of an alert's text that a refusal keeps, in bytes.
 const EXCERPT: usize = 256;
@@ -58,6 +60,14 @@ pub enum Refusal {
         /// The first entry that covers it.
         entry: WhiteListEntry,
     },
+    /// An address that an operator wants to be left in peace for a time. It is no check of [`super::Policy::decide`], which
+    /// knows no time: see [`super::quieted`].
+    Quiet {
+        /// Who would have been banned.
+        offender: Offender,
+        /// Its quiet time, or that of a network which holds it.
+        quiet: Box<Quiet<Wall>>,
+    },
 }
 
 impl Refusal {
@@ -72,6 +82,7 @@ impl Refusal {
             Self::Special { .. } => "special",
             Self::Protected { .. } => "protected",
             Self::WhiteListed { .. } => "white_listed",
+            Self::Quiet { .. } => "quiet",
         }
     }
 }
@@ -97,6 +108,12 @@ impl fmt::Display for Refusal {
             Self::WhiteListed { offender, entry } => {
                 let (text, line) = (entry.text.escape_debug(), entry.line);
                 write!(f, "{offender} is white-listed by `{text}` in line {line}")
+            }
+            Self::Quiet { offender, quiet } if quiet.offender == *offender => {
+                write!(f, "{offender} is {quiet}")
+            }
+            Self::Quiet { offender, quiet } => {
+                write!(f, "{offender}, as part of {}, is {quiet}", quiet.offender)
             }
         }
     }

@@ -12,6 +12,7 @@ use serde::{Deserialize, Serialize};
 use crate::config::{Enforcement, Executable};
 use crate::ledger::{AlertId, Ban, ByHand, End, Key, Past, Record};
 use crate::offender::{Offender, Prefix};
+use crate::quiet::Quiet;
 use crate::source::{FileId, Finished, Position};
 use crate::time::{Expiry, Wall};
 
@@ -37,7 +38,7 @@ struct StoredBan<'a> {
     adopted: bool,
 }
 
-/// Stands behind the record, and only for a ban by hand.
+/// Stands behind the record, and only for a ban by hand; and in a quiet time, which always somebody asked for.
 #[derive(Debug, Serialize, Deserialize)]
 struct StoredByHand<'a> {
     uid: u32,
@@ -62,6 +63,15 @@ struct StoredPast<'a> {
     by_hand: Option<StoredByHand<'a>>,
     end: StoredEnd,
     line: Option<u32>,
+}
+
+/// A quiet time; whose, its key tells.
+#[derive(Debug, Serialize, Deserialize)]
+struct StoredQuiet<'a> {
+    since: i64,
+    until: i64,
+    #[serde(borrow)]
+    by: StoredByHand<'a>,
 }
 
 /// In an order that stays: its numbers are stored.
@@ -308,8 +318,14 @@ impl From<StoredByHand<'_>> for ByHand {
 }
 
 pub(super) fn key(key: &Key) -> Vec<u8> {
+    let mut bytes = offender(key.offender);
+    bytes.extend(key.executable.name().bytes());
+    bytes
+}
+
+/// The beginning of every key: whose it is.
+pub(super) fn offender(offender: Offender) -> Vec<u8> {
     let mut bytes = Vec::with_capacity(32);
-    let offender = key.offender;
     let head = |number: u8| match offender.is_host() {
         true => vec![number],
         false => vec![number + 1, offender.prefix().bits()],
@@ -324,8 +340,37 @@ pub(super) fn key(key: &Key) -> Vec<u8> {
             bytes.extend(addr.octets());
         }
     }
-    bytes.extend(key.executable.name().bytes());
     bytes
+}
+
+pub(super) fn quiet_value(quiet: &Quiet<Wall>) -> anyhow::Result<Vec<u8>> {
+    let stored = StoredQuiet {
+        since: quiet.since.as_nanos(),
+        until: quiet.until.as_nanos(),
+        by: StoredByHand {
+            uid: quiet.uid,
+            pid: quiet.pid,
+            reason: &quiet.reason,
+        },
+    };
+    Ok(postcard::to_stdvec(&stored)?)
+}
+
+pub(super) fn quiet(key: &[u8], value: &[u8]) -> anyhow::Result<Quiet<Wall>> {
+    let (offender, rest) = take_offender(key)?;
+    if !rest.is_empty() {
+        bail!("its key is longer than that of an address or network");
+    }
+    let stored: StoredQuiet<'_> = postcard::from_bytes(value)
+        .with_context(|| format!("the quiet time of {offender} cannot be read"))?;
+    Ok(Quiet {
+        offender,
+        since: Wall::from_nanos(stored.since),
+        until: Wall::from_nanos(stored.until),
+        uid: stored.by.uid,
+        pid: stored.by.pid,
+        reason: stored.by.reason.into(),
+    })
 }
 
 pub(super) fn value(record: &Record<Wall>) -> anyhow::Result<Vec<u8>> {
@@ -391,7 +436,17 @@ pub(super) fn record(key: &[u8], value: &[u8]) -> anyhow::Result<Record<Wall>> {
 }
 
 fn read_key(bytes: &[u8]) -> anyhow::Result<Key> {
-    let (len, (addr, name)) = match bytes {
+    let (offender, name) = take_offender(bytes)?;
+    let name = str::from_utf8(name).context("the name of an executable is not UTF-8")?;
+    Ok(Key {
+        offender,
+        executable: Executable::new(name),
+    })
+}
+
+/// Whose a key is, and the rest of it.
+fn take_offender(bytes: &[u8]) -> anyhow::Result<(Offender, &[u8])> {
+    let (len, (addr, rest)) = match bytes {
         [4, rest @ ..] => (None, take_addr::<4>(rest)?),
         [5, len, rest @ ..] => (Some(*len), take_addr::<4>(rest)?),
         [16, rest @ ..] => (None, take_addr::<16>(rest)?),
@@ -404,11 +459,7 @@ fn read_key(bytes: &[u8]) -> anyhow::Result<Key> {
             .map(Offender::network)
             .with_context(|| format!("a key of {addr} has a length of {len} bits"))?,
     };
-    let name = str::from_utf8(name).context("the name of an executable is not UTF-8")?;
-    Ok(Key {
-        offender,
-        executable: Executable::new(name),
-    })
+    Ok((offender, rest))
 }
 
 fn take_addr<const N: usize>(bytes: &[u8]) -> anyhow::Result<(IpAddr, &[u8])>

@@ -7,7 +7,7 @@ use proptest::prelude::*;
 use proptest::sample::Index;
 use redb::StorageBackend;
 
-use super::tests::{CLOCKS, change, ended, record};
+use super::tests::{CLOCKS, change, ended, quiet, record};
 use super::*;
 use crate::source::FileId;
 
@@ -90,6 +90,18 @@ impl StorageBackend for Disk {
     }
 }
 
+/// Quiet times begin, get another end, and go.
+fn quieted(number: u64) -> Quieted {
+    let quieted = (0..number % 5).map(|one| {
+        let quiet = quiet("198.51.100.7", number).on_the_wall(CLOCKS);
+        let address = format!("192.0.2.{}", (number + one * 3) % 16);
+        let offender = address.parse().unwrap();
+        let lasts = !(number + one).is_multiple_of(3);
+        (offender, lasts.then_some(Quiet { offender, ..quiet }))
+    });
+    quieted.collect()
+}
+
 /// Everything that a run did to the disk, and what the store held after each commit.
 struct Run {
     done: Vec<Operation>,
@@ -109,7 +121,7 @@ fn read(database: &Database) -> anyhow::Result<Held> {
     Ok(held)
 }
 
-/// Bans come, move and go, the position and the history advance with each.
+/// Bans and quiet times come, move and go, the position and the history advance with each.
 fn run() -> Run {
     let disk = Disk::default();
     let database = Database::builder()
@@ -152,6 +164,7 @@ fn run() -> Run {
             positions: BTreeMap::from([("alerts.json".into(), position)]),
             handled: (number * 100..number * 100 + 20).collect(),
             boot: None,
+            quiet: quieted(number),
             history,
             since: None,
         };
@@ -190,7 +203,7 @@ fn left(done: &[Operation], cut: usize, mut survives: impl FnMut() -> bool) -> V
     disk
 }
 
-/// AR-IMP-1, AR-IMP-8: bans, positions, identifiers and the history are those of one commit, at or after the last that returned.
+/// AR-IMP-1, AR-IMP-8: bans, quiet times, positions, identifiers and the history are those of one commit, at or after the last that returned.
 fn check(run: &Run, cut: usize, survives: impl FnMut() -> bool) {
     let returned = run.commits.iter().rposition(|(done, ..)| *done <= cut);
     let Some(returned) = returned else {

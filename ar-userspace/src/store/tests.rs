@@ -1,6 +1,7 @@
 //! A store in a directory of its own, closed and opened again.
 
 mod history;
+mod quiet;
 
 use redb::TableHandle as _;
 
@@ -55,6 +56,18 @@ pub(super) fn ended(address: &str) -> Past<Wall> {
         at: Wall::from_nanos(1_700_000_000_000_000_000),
         end: End::Time,
         line: Some(12),
+    }
+}
+
+/// Quiet for `seconds`.
+pub(super) fn quiet(network: &str, seconds: u64) -> Quiet {
+    Quiet {
+        offender: Offender::network(network.parse().unwrap()),
+        since: CLOCKS.moment,
+        until: CLOCKS.moment.after(Duration::from_secs(seconds)),
+        uid: 1000,
+        pid: Some(7),
+        reason: "maintenance".into(),
     }
 }
 

@@ -21,12 +21,14 @@ use redb::{
 };
 use serde::Serialize;
 
-use self::line::{Handled, Header, Line, StoredPosition, StoredRecord};
+use self::line::{Handled, Header, Line, StoredPosition, StoredQuiet, StoredRecord};
 use self::past::StoredPast;
 use super::file::{self, StoreFile};
 use super::history::HISTORY;
+use super::quiet::QUIET;
 use super::{ABOUT, Batch, HANDLED, Held, OLDEST, POSITIONS, RECORDS, VERSION, commit, encoding};
 use crate::ledger::History;
+use crate::quiet::Quiet;
 
 /// Identifiers on one line, and in one row of an imported store.
 const HANDLED_PER_LINE: usize = 1024;
@@ -160,6 +162,16 @@ impl Contents {
             held.handled.extend(encoding::handled(value));
             Ok(())
         });
+        let mut offenders = BTreeSet::new();
+        each(transaction, QUIET, damage, |key, value| {
+            let quiet = encoding::quiet(key, value)
+                .with_context(|| format!("the quiet time with key {} is damaged", hex(key)))?;
+            if !offenders.insert(quiet.offender) {
+                bail!("the quiet time with key {} is there twice", hex(key));
+            }
+            held.quiet.push(quiet);
+            Ok(())
+        });
         let mut rows = BTreeMap::new();
         each(transaction, HISTORY, damage, |first, row| {
             let entries = encoding::history(row)
@@ -248,6 +260,9 @@ pub fn export(held: &Held, mut out: impl Write) -> anyhow::Result<()> {
             &Line::Handled(handled.iter().copied().map(Handled).collect()),
         )?;
     }
+    for quiet in &held.quiet {
+        write_line(&mut out, &Line::Quiet(StoredQuiet::from(quiet)))?;
+    }
     for past in &held.history {
         write_line(&mut out, &Line::Past(StoredPast::from(past)))?;
     }
@@ -280,6 +295,7 @@ pub fn parse(text: &[u8]) -> Result<Held, Vec<String>> {
         ..Held::default()
     };
     let mut keys = BTreeSet::new();
+    let mut quiet_times = BTreeSet::new();
     if !(OLDEST..=VERSION).contains(&header.arfw_store) {
         mistakes.push(format!(
             "1:1: expected `arfw_store` {OLDEST} to {VERSION}, found {}",
@@ -311,6 +327,16 @@ pub fn parse(text: &[u8]) -> Result<Held, Vec<String>> {
                 held.handled
                     .extend(handled.into_iter().map(|Handled(id)| id));
             }
+            Ok(Line::Quiet(quiet)) => {
+                let quiet = Quiet::from(quiet);
+                if !quiet_times.insert(quiet.offender) {
+                    mistakes.push(format!(
+                        "{number}:1: expected one quiet time for each address, found {} again",
+                        quiet.offender
+                    ));
+                }
+                held.quiet.push(quiet);
+            }
             Ok(Line::Past(past)) => held.history.push(past.into()),
             Err(error) => mistakes.push(line::told(&error, number)),
         }
@@ -321,15 +347,17 @@ pub fn parse(text: &[u8]) -> Result<Held, Vec<String>> {
     };
     if mistakes.is_empty() && header != found {
         mistakes.push(format!(
-            "1:1: expected {} records, {} positions, {} handled alerts and {} past bans as this line says, found {}, \
-             {}, {} and {}",
+            "1:1: expected {} records, {} positions, {} handled alerts, {} quiet times and {} past bans as this line \
+             says, found {}, {}, {}, {} and {}",
             header.records,
             header.positions,
             header.handled,
+            header.quiet,
             header.past,
             found.records,
             found.positions,
             found.handled,
+            found.quiet,
             found.past
         ));
     }
@@ -379,6 +407,12 @@ fn make(path: &Path, held: &Held) -> anyhow::Result<()> {
             .map(|record| (record.key.clone(), Some(record)))
             .collect(),
         positions: held.positions.clone(),
+        quiet: held
+            .quiet
+            .iter()
+            .cloned()
+            .map(|it| (it.offender, Some(it)))
+            .collect(),
         history,
         ..Batch::default()
     };

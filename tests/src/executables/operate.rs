@@ -59,6 +59,31 @@ fn an_unban_until_it_is_confirmed_is_refused_for_an_executables_ban() -> Result<
     )
 }
 
+/// Whoever is quiet is left in peace by everything that an alert leads to, and by the time that is over nothing is made up for.
+#[test]
+fn no_executable_is_run_for_who_is_quiet() -> Result<()> {
+    let conf = conf(&[("deny", "")]);
+    let mut scene = Scene::new(&conf, &[("deny", BY_ADDRESS)], &[])?;
+    let quiet = |time: &str| -> Result<()> {
+        let output = scene
+            .home
+            .output(&["unban", "198.51.100.7", "--quiet", time])?;
+        ensure!(!output.stdout.is_empty(), "{output:?}");
+        Ok(())
+    };
+    quiet("1h")?;
+    scene.alert(100_000, "198.51.100.7", "root")?;
+    let counts = scene.counts(|counts| counts.refused == 1)?;
+    ensure!((counts.runs, counts.bans) == (0, 0), "{counts:?}");
+    quiet("0")?;
+    let alert = scene.alert(100_000, "198.51.100.7", "root")?;
+    scene.daemon.wait_for(" ban ")?;
+    let lines = ["add", "continue"].map(|command| message(command, &alert, "deny"));
+    ensure!(scene.lines("calls", 2)? == lines);
+    scene.daemon.stop(Signal::TERM)?;
+    Ok(())
+}
+
 /// AR-IMP-7
 #[test]
 fn a_reload_that_white_lists_has_the_executable_reverse_its_ban() -> Result<()> {

@@ -131,6 +131,37 @@ fn bad_requests_are_answered_with_a_problem_and_change_nothing() -> Result<()> {
         let refused = (422, "Unprocessable Entity", expected);
         check(&scene, &post("/v1/ban", &body), refused)?;
     }
+    for (how, expected) in [
+        (
+            "\"quiet_seconds\":-1",
+            "expected `quiet_seconds` from 0 to 2592000, found -1.0",
+        ),
+        (
+            "\"quiet_seconds\":2592001",
+            "expected `quiet_seconds` from 0 to 2592000, found 2592001.0",
+        ),
+        (
+            "\"quiet_seconds\":1,\"confirm_seconds\":60",
+            "expected `confirm_seconds` or `quiet_seconds`, found both: a quiet time is not taken back",
+        ),
+        (
+            "\"reason\":\"why\"",
+            "expected `reason` with `quiet_seconds` only",
+        ),
+    ] {
+        let body = format!("{{\"addresses\":[\"198.51.100.7\"],{how}}}");
+        let refused = (422, "Unprocessable Entity", expected);
+        check(&scene, &post("/v1/unban", &body), refused)?;
+    }
+    let reason = "x".repeat(257);
+    let body =
+        format!("{{\"addresses\":[\"198.51.100.7\"],\"quiet_seconds\":1,\"reason\":\"{reason}\"}}");
+    let too_long = "expected a `reason` of at most 256 bytes";
+    check(
+        &scene,
+        &post("/v1/unban", &body),
+        (422, "Unprocessable Entity", too_long),
+    )?;
     for path in ["/v1/unban", "/v1/forgive", "/v1/confirm"] {
         check(
             &scene,

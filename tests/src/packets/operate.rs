@@ -19,6 +19,11 @@ on_each_enforcer! {
     fn packets_of_ipv6_arrive_again_after_an_unban(on) -> Result<()> {
         arrives_after(on, true, unban)
     }
+
+    #[test]
+    fn packets_of_who_is_quiet_arrive_whatever_alerts_say_until_that_is_over(on) -> Result<()> {
+        arrives_while_quiet(on)
+    }
 }
 
 /// A ban for ten minutes is ended by `order`; then the offender's packets arrive.
@@ -46,6 +51,51 @@ fn unban(scene: &Scene) -> Result<()> {
         "{told}"
     );
     Ok(())
+}
+
+/// The ban ends, alerts make no other, also after a crash; once the quiet time is over, the next one is the second offence.
+fn arrives_while_quiet(enforcer: Enforcer) -> Result<()> {
+    let mut scene = Scene::new(enforcer, false, &[])?;
+    let offender = scene.offender.to_string();
+    let quiet = |scene: &Scene, time: &str| -> Result<String> {
+        let output = scene.arfw(&["unban", &offender, "--quiet", time, "--reason", "a test"])?;
+        Ok(String::from_utf8(output.stdout)?)
+    };
+    scene.alert(100_100)?;
+    scene.is_dropped(5)?;
+    let told = quiet(&scene, "1h")?;
+    let expected = format!("{offender}: firewall-drop ended; quiet until ");
+    ensure!(told.starts_with(&expected), "{told}");
+    scene.arrives(scene.offender)?;
+    let meets_quiet = |scene: &mut Scene| -> Result<()> {
+        for _ in 0..3 {
+            scene.alert(100_100)?;
+            scene
+                .daemon
+                .wait_for(&format!("no ban: {offender} is quiet until "))?;
+        }
+        ensure!(scene.bans()?.is_empty(), "{:?}", scene.bans());
+        scene.arrives(scene.offender)
+    };
+    meets_quiet(&mut scene)?;
+    scene.daemon.crash()?;
+    scene.start()?;
+    meets_quiet(&mut scene)?;
+    let output = scene.arfw(&["why", &offender])?;
+    let why = String::from_utf8(output.stdout)?;
+    let words = why.split_whitespace().collect::<Vec<_>>().join(" ");
+    ensure!(
+        words.starts_with(&format!("{offender} is not banned; quiet until "))
+            && words.contains(", asked by user 0 because: a test"),
+        "{why}"
+    );
+    quiet(&scene, "10ms")?;
+    scene.daemon.wait_for("quiet no more")?;
+    scene.alert(100_100)?;
+    let line = scene.daemon.wait_for(" ban ")?;
+    ensure!(line.contains("offence=2"), "{line}");
+    scene.is_dropped(5)?;
+    scene.end()
 }
 
 /// AR-IMP-7

@@ -78,6 +78,18 @@ pub enum Happening {
         /// The alert's own identifier, an attacker's text; `null` when there is none.
         alert_id: Option<String>,
     },
+    /// Somebody is to be left in peace for a time, or not any longer.
+    Quiet {
+        /// The address or network in canonical form.
+        address: String,
+        /// What became of its quiet time.
+        change: QuietChange,
+        /// Time left; 0 when it ended.
+        seconds_left: f64,
+        /// Who asked, and why; left out when its time had come.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        by_hand: Option<ByHand>,
+    },
     /// An enforcer or an executable did not do what it ought to.
     Failure {
         /// The address or network in canonical form; `null` when it is about none.
@@ -146,6 +158,18 @@ pub struct Banned {
     pub not_confirmed: bool,
 }
 
+/// What became of a quiet time.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum QuietChange {
+    /// It has begun.
+    Begun,
+    /// It has another end.
+    Moved,
+    /// It is over.
+    Ended,
+}
+
 /// What refuses a ban.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
@@ -154,6 +178,8 @@ pub enum Refused {
     WhiteList,
     /// The lock-out guard protects it.
     Guard,
+    /// Somebody asked for quiet.
+    Quiet,
     /// There is no room for more.
     Limit,
     /// It is nobody's address: loopback, multicast and such.

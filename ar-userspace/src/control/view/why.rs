@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::{ByHand, Past};
+use super::{ByHand, Past, Quiet};
 
 /// What is known of one address or network.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
@@ -19,6 +19,9 @@ pub struct Why {
     pub config: String,
     /// What spares it from bans at the moment; `null` when nothing does.
     pub spared: Option<Spared>,
+    /// The quiet time that holds for it, its own or that of a network which holds it; `null` without one.
+    #[serde(default)]
+    pub quiet: Option<Quiet>,
     /// Its own bans, one for each executable, then those of networks that hold it, the widest first.
     pub bans: Vec<Reason>,
     /// Alerts about it that are remembered, what was read last first.
@@ -100,7 +103,7 @@ pub struct Remembered {
     pub alert: AlertText,
     /// `unmatched`, `refused`, `repeated` or `fired`.
     pub outcome: String,
-    /// For `refused`: `white_listed`, `protected`, `not_an_address`, ... as `arfw explain` names it.
+    /// For `refused`: `white_listed`, `protected`, `not_an_address`, `quiet`, ... as `arfw explain` names it.
     pub refusal: Option<String>,
     /// In words: what came of it.
     pub why: String,

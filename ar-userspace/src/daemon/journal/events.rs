@@ -109,6 +109,7 @@ impl Journal {
             Refusal::Special { offender, .. } => (Refused::Special, Some(offender)),
             Refusal::Protected { offender, .. } => (Refused::Guard, Some(offender)),
             Refusal::WhiteListed { offender, .. } => (Refused::WhiteList, Some(offender)),
+            Refusal::Quiet { offender, .. } => (Refused::Quiet, Some(offender)),
         };
         self.happened(|| Happening::Refusal {
             address: address.map(ToString::to_string),

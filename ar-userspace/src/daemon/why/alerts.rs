@@ -39,6 +39,13 @@ impl Daemon {
             Outcome::Fired(acts) => acts.as_slice(),
             _ => &[],
         };
+        let quiet = match &kept.outcome {
+            Outcome::Refused {
+                word: "quiet",
+                text,
+            } => Some(&**text),
+            _ => None,
+        };
         let sections = match &kept.outcome {
             Outcome::Unmatched | Outcome::Refused { .. } if !kept.is_cut => {
                 explain::explain(&self.settings.config, &kept.alert(), &self.guard)
@@ -57,7 +64,11 @@ impl Daemon {
             refusal: refusal.map(str::to_owned),
             why,
             acts: acts.iter().map(|act| told(act, kept.at)).collect(),
-            sections: sections.iter().take(SECTIONS).map(section).collect(),
+            sections: sections
+                .iter()
+                .take(SECTIONS)
+                .map(|it| section(it, quiet))
+                .collect(),
             sections_untold: sections.len().saturating_sub(SECTIONS),
             reconfigured: kept.at < self.configured,
         }
@@ -77,7 +88,10 @@ pub(super) fn text(kept: &Kept) -> why::AlertText {
     }
 }
 
-fn section(explanation: &Explanation) -> why::Section {
+/// What a section has to say. One that fires for this host is held by a quiet time, if the alert was.
+fn section(explanation: &Explanation, quiet: Option<&str>) -> why::Section {
+    let fires = explanation.outcome == explain::Outcome::Fires;
+    let held = quiet.filter(|_| fires && explanation.target == Target::Server);
     let criterion = |criterion: &Criterion| why::Criterion {
         element: criterion.element().to_owned(),
         matches: criterion.matches(),
@@ -87,7 +101,10 @@ fn section(explanation: &Explanation) -> why::Section {
         response: explanation.response,
         line: explanation.line,
         executable: explanation.executable.name().to_owned(),
-        why: explanation.outcome.to_string(),
+        why: held.map_or_else(
+            || explanation.outcome.to_string(),
+            |quiet| format!("matches, refused: {quiet}"),
+        ),
         criteria: explanation.criteria.iter().map(criterion).collect(),
     }
 }

@@ -1,9 +1,13 @@
 //! Who may be banned, and the reason when nobody may.
 
 use super::{config, decide, section, tell};
+use crate::config::Location;
 use crate::config::{EntryKind, WhiteList, WhiteListEntry};
 use crate::offender::Prefix;
 use crate::policy::guard::{Guard, Reason};
+use crate::policy::{Decision, quieted};
+use crate::quiet::{Quiet, Quiets};
+use crate::time::{Clocks, Moment, Wall};
 
 /// `fields` are those of an alert that a section matches; `expected` is the decision in words.
 fn check_offender(fields: &str, expected: &str) {
@@ -130,4 +134,44 @@ fn a_refusal_keeps_only_the_head_of_a_long_text() {
             "é".repeat(128)
         ),
     );
+}
+
+/// Alerts of 203.0.113.5 for a section with this location, raised and read at some seconds, of which 10 to 60 are quiet for
+/// its network; `expected` is why nothing comes of them.
+#[track_caller]
+fn check_quiet(location: Location, raised: u64, read: u64, expected: Option<&str>) {
+    let at = |seconds: u64| Moment::from_nanos(seconds * 1_000_000_000);
+    let quiet = Quiet {
+        offender: crate::offender::Offender::network("203.0.113.0/24".parse().unwrap()),
+        since: at(10),
+        until: at(60),
+        uid: 0,
+        pid: None,
+        reason: "a test".into(),
+    };
+    let quiets = Quiets::restore([quiet], at(10));
+    let clocks = Clocks {
+        moment: at(read),
+        wall: Wall::from_nanos(i64::try_from(at(read).as_nanos()).unwrap()),
+    };
+    let mut section = section(0, Some(3), "", &[]);
+    section.location = location;
+    let line = r#"{"rule":{"level":3},"srcip":"203.0.113.5"}"#;
+    let Decision::Fired(offences) = decide(config(vec![section]), &Guard::default(), line) else {
+        panic!("it does not fire");
+    };
+    let found = quieted(&offences, &quiets, at(raised), clocks);
+    let told = found.map(|refusal| format!("{}: {refusal}", refusal.word()));
+    assert_eq!(told.as_deref(), expected, "{raised} {read}");
+}
+
+#[test]
+fn alerts_about_who_is_quiet_lead_to_nothing_here_and_other_hosts_are_not_asked() {
+    let told = "quiet: 203.0.113.5, as part of 203.0.113.0/24, is quiet until 1970-01-01T00:01:00Z, as user 0 asked: a test";
+    check_quiet(Location::Server, 59, 59, Some(told));
+    check_quiet(Location::Server, 60, 60, None);
+    // Raised while it lasted, and read late.
+    check_quiet(Location::Server, 59, 90, Some(told));
+    check_quiet(Location::Server, 9, 90, None);
+    check_quiet(Location::All, 59, 59, None);
 }

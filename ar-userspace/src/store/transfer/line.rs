@@ -12,6 +12,7 @@ use super::past::StoredPast;
 use crate::config::{Enforcement, Executable};
 use crate::ledger::{AlertId, Ban, ByHand, Key, Record};
 use crate::offender::Offender;
+use crate::quiet::Quiet;
 use crate::source::{FileId, Finished, Position};
 use crate::time::{Expiry, Wall};
 
@@ -23,12 +24,20 @@ pub(super) struct Header {
     pub(super) records: usize,
     pub(super) positions: usize,
     pub(super) handled: usize,
+    /// Quiet times; left out when there are none, as earlier versions did.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub(super) quiet: usize,
     /// Bans that are over. Version 1 had none.
     #[serde(default)]
     pub(super) past: usize,
     /// Bans that ended before those.
     #[serde(default)]
     pub(super) forgotten: u64,
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde asks in this way")]
+fn is_zero(count: &usize) -> bool {
+    *count == 0
 }
 
 impl Header {
@@ -38,6 +47,7 @@ impl Header {
             records: held.records.len(),
             positions: held.positions.len(),
             handled: held.handled.len(),
+            quiet: held.quiet.len(),
             past: held.history.len(),
             forgotten: held.forgotten,
         }
@@ -51,6 +61,7 @@ pub(super) enum Line {
     Record(StoredRecord),
     Position(StoredPosition),
     Handled(Vec<Handled>),
+    Quiet(StoredQuiet),
     Past(StoredPast),
 }
 
@@ -86,6 +97,15 @@ struct StoredByHand {
     uid: u32,
     pid: Option<i32>,
     reason: String,
+}
+
+#[derive(Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct StoredQuiet {
+    address: Address,
+    since: Time,
+    until: Time,
+    by_hand: StoredByHand,
 }
 
 #[derive(Debug, Serialize, Deserialize)]
@@ -291,6 +311,34 @@ impl From<StoredBan> for Ban<Wall> {
                     reason: by_hand.reason.into(),
                 })
             }),
+        }
+    }
+}
+
+impl From<&Quiet<Wall>> for StoredQuiet {
+    fn from(quiet: &Quiet<Wall>) -> Self {
+        Self {
+            address: Address(quiet.offender),
+            since: Time(quiet.since),
+            until: Time(quiet.until),
+            by_hand: StoredByHand {
+                uid: quiet.uid,
+                pid: quiet.pid,
+                reason: quiet.reason.to_string(),
+            },
+        }
+    }
+}
+
+impl From<StoredQuiet> for Quiet<Wall> {
+    fn from(stored: StoredQuiet) -> Self {
+        Self {
+            offender: stored.address.0,
+            since: stored.since.0,
+            until: stored.until.0,
+            uid: stored.by_hand.uid,
+            pid: stored.by_hand.pid,
+            reason: stored.by_hand.reason.into(),
         }
     }
 }

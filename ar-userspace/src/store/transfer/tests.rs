@@ -48,6 +48,17 @@ fn past(address: &str, end: End) -> Past<Wall> {
     }
 }
 
+fn quiet(network: &str) -> Quiet<Wall> {
+    Quiet {
+        offender: Offender::network(network.parse().unwrap()),
+        since: Wall::from_nanos(1_700_000_000_000_000_001),
+        until: Wall::from_nanos(1_700_000_600_000_000_001),
+        uid: 1000,
+        pid: Some(7),
+        reason: "a \"reason\"".into(),
+    }
+}
+
 fn held() -> Held {
     let end = Expiry::At(Wall::from_nanos(i64::MAX));
     let position = Position {
@@ -80,6 +91,7 @@ fn held() -> Held {
             record("2001:db8::1", Some((Expiry::Never, Enforcement::Program))),
         ],
         positions: [(odd, position.clone()), ("a.json".into(), position)].into(),
+        quiet: vec![quiet("198.51.100.0/24"), quiet("2001:db8::7")],
         history: [
             past("198.51.100.7", End::Time),
             past("2001:db8::/32", by_hand),
@@ -100,6 +112,7 @@ fn assert_same(one: &Held, other: &Held) {
     assert_eq!(one.records, other.records);
     assert_eq!(one.positions, other.positions);
     assert_eq!(one.handled, other.handled);
+    assert_eq!(one.quiet, other.quiet);
     assert_eq!(one.history, other.history);
     assert_eq!(one.forgotten, other.forgotten);
 }
@@ -228,6 +241,7 @@ fn of_damaged_pages_the_rest_is_read() {
 fn what_version_1_exported_is_imported() {
     let mut old = held();
     old.history.clear();
+    old.quiet.clear();
     old.forgotten = 0;
     let header = "\"arfw_store\":2,";
     let text = exported(&old).replace(",\"past\":0,\"forgotten\":0", "");
@@ -251,6 +265,16 @@ fn every_mistake_has_its_place() {
             "\"past\":2",
             "\"past\":1",
             "and 1 past bans as this line says",
+        ),
+        (
+            "\"quiet\":2",
+            "\"quiet\":3",
+            "3 quiet times and 2 past bans as this line says",
+        ),
+        (
+            "{\"address\":\"2001:db8::7\"",
+            "{\"address\":\"198.51.100.0/24\"",
+            "expected one quiet time for each address, found 198.51.100.0/24 again",
         ),
         (
             "\"how\":\"time\"",
