@@ -4,6 +4,7 @@
 
 mod ban;
 mod check;
+mod colours;
 mod events;
 mod executables;
 mod explain;
@@ -13,6 +14,7 @@ mod history;
 mod list;
 mod output;
 mod page;
+
 mod reload;
 mod replay;
 mod run;
@@ -30,7 +32,7 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::Duration;
 
-use clap::{ArgAction, Args, Parser, Subcommand, ValueEnum};
+use clap::{ArgAction, Args, ColorChoice, Parser, Subcommand, ValueEnum};
 
 use crate::control;
 use crate::enforcer::{Pattern, Selection, nftables, xdp};
@@ -57,6 +59,9 @@ pub struct Arguments {
     /// Print JSON instead of text
     #[arg(long, global = true)]
     json: bool,
+    /// Colour text [auto: on a terminal that has colours, and not with NO_COLOR]
+    #[arg(long, global = true, value_name = "WHEN", default_value_t)]
+    color: ColorChoice,
     #[command(subcommand)]
     command: Command,
 }

@@ -1,6 +1,7 @@
 //! What an operator changes while the daemon runs, seen from the command line and from the socket.
 
 mod ban;
+mod colours;
 mod events;
 mod hanging;
 mod history;

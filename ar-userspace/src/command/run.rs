@@ -1,11 +1,12 @@
 //! `arfw run`: sets up logging and the runtime, reads the configuration, and hands over to the daemon.
 
-use std::io::{self, IsTerminal as _};
+use std::io;
 use std::sync::Arc;
 
 use tracing_appender::non_blocking::{NonBlockingBuilder, WorkerGuard};
 use tracing_subscriber::EnvFilter;
 
+use super::colours::Colours;
 use super::{EnforcerKind, Exit, OnStop, RunArguments, check, output};
 use crate::clock;
 use crate::confinement::confine;
@@ -22,7 +23,7 @@ pub(super) fn run(arguments: &RunArguments) -> anyhow::Result<Exit> {
     let name = arguments.config.display().to_string();
     output::error_text(&check::rendered(&reading, &name, &text));
     let Some(config) = reading.config else {
-        output::error_text(&check::summary(&reading, &name));
+        output::error_text(&check::summary(&reading, &name, Colours::errors()));
         return Ok(Exit::WrongConfiguration);
     };
     // Before the first thread is started, as each has the rights of the one that starts it.
@@ -90,7 +91,7 @@ fn source(arguments: &RunArguments) -> Source {
         Ok(Fresh {
             diagnostics: diagnostic::locate(&reading.diagnostics, &name, &text),
             text: diagnostic::render(&reading.diagnostics, &name, &text, false),
-            summary: check::summary(&reading, &name),
+            summary: check::summary(&reading, &name, Colours::PLAIN),
             config: reading.config,
         })
     })
@@ -165,7 +166,7 @@ fn log_to_stderr() -> WorkerGuard {
     tracing_subscriber::fmt()
         .with_env_filter(filter)
         .with_target(false)
-        .with_ansi(output::colour_errors() && io::stderr().is_terminal())
+        .with_ansi(Colours::errors().is_on())
         .with_writer(writer)
         .init();
     guard
