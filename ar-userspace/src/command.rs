@@ -50,10 +50,11 @@ const ALERTS_JSON: &str = "/var/ossec/logs/alerts/alerts.json";
     name = "arfw",
     version,
     about = "Active response for OSSEC and Wazuh, enforced in the kernel",
-    after_help = "Exit status: 0 done, 1 failed (unban and forgive: also when there was nothing to end or to forget; \
-                  why: when it is no address and no alert has it), \
-                  2 wrong command line, 3 errors in the configuration, 4 the daemon does not run, \
-                  5 nothing fires (explain)."
+    after_help = "Exit status: 0 done, 1 failed (ban, unban and forgive: also when there was one to refuse, nothing to \
+                  end or to forget; why: when it is no address and no alert has it; events: when the daemon ended \
+                  without saying so), 2 wrong command line, 3 errors in the configuration or, for run and check, in \
+                  the settings, 4 the daemon does not run, 5 nothing fires (explain). docs/exit-status.md has each \
+                  command's."
 )]
 pub struct Arguments {
     /// Print JSON instead of text

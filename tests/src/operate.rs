@@ -3,6 +3,7 @@
 mod ban;
 mod colours;
 mod events;
+mod exits;
 mod hanging;
 mod history;
 mod metrics;
