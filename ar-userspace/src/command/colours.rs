@@ -41,10 +41,6 @@ impl Colours {
     /// Never.
     pub(super) const PLAIN: Self = Self { is_on: false };
 
-    /// Always.
-    #[cfg(test)]
-    pub(super) const COLOURED: Self = Self { is_on: true };
-
     /// What the command line asks for, for all that is printed from here on.
     pub(super) fn choose(choice: clap::ColorChoice) {
         let choice = match choice {

@@ -4,6 +4,8 @@
 //! it was written after the alert before it, which has a time stamp. A time stamp in the future is not believed, so
 //! that a writer whose clock is ahead does not make what waits look young.
 
+use jiff::Timestamp;
+
 use super::Daemon;
 use crate::alert::{Alert, Context};
 use crate::source::Batch;
@@ -48,7 +50,7 @@ impl Lag {
 
     /// An alert was decided.
     pub(super) fn decided(&mut self, context: &Context<'_>, clocks: Clocks) {
-        let written_ns = context.written_at(None).map(|it| it.as_nanosecond());
+        let written_ns = context.written_at(None).map(Timestamp::as_nanosecond);
         let written = written_ns.and_then(|it| i64::try_from(it).ok());
         let written = written.map(|ns| clocks.moment_at(Wall::from_nanos(ns)));
         self.decided = written.filter(|&at| at <= clocks.moment).or(self.decided);
