@@ -4,6 +4,7 @@
 
 mod ban;
 mod check;
+mod colours;
 mod confirm;
 mod events;
 mod executables;
@@ -15,6 +16,7 @@ mod list;
 mod log;
 mod output;
 mod page;
+
 mod reload;
 mod replay;
 mod run;
@@ -32,7 +34,7 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::Duration;
 
-use clap::{ArgAction, Args, Parser, Subcommand, ValueEnum};
+use clap::{ArgAction, Args, ColorChoice, Parser, Subcommand, ValueEnum};
 
 use crate::control;
 use crate::enforcer::{Pattern, Selection, nftables, xdp};
@@ -50,15 +52,19 @@ const ALERTS_JSON: &str = "/var/ossec/logs/alerts/alerts.json";
     name = "arfw",
     version,
     about = "Active response for OSSEC and Wazuh, enforced in the kernel",
-    after_help = "Exit status: 0 done, 1 failed (unban, also with --quiet, forgive and confirm: also when there was nothing to end, to forget or to confirm; \
-                  why: when it is no address and no alert has it), \
-                  2 wrong command line, 3 errors in the configuration, 4 the daemon does not run, \
-                  5 nothing fires (explain)."
+    after_help = "Exit status: 0 done, 1 failed (ban, unban, forgive and confirm: also when there was one to refuse, \
+                  nothing to end, to forget or to confirm; why: when it is no address and no alert has it; events: \
+                  when the daemon ended without saying so), 2 wrong command line, 3 errors in the configuration or, for \
+                  run and check, in the settings, 4 the daemon does not run, 5 nothing fires (explain). \
+                  docs/exit-status.md has each command's."
 )]
 pub struct Arguments {
     /// Print JSON instead of text
     #[arg(long, global = true)]
     json: bool,
+    /// Colour text [auto: on a terminal that has colours, and not with NO_COLOR]
+    #[arg(long, global = true, value_name = "WHEN", default_value_t)]
+    color: ColorChoice,
     #[command(subcommand)]
     command: Command,
 }

@@ -12,6 +12,7 @@ mod handled;
 mod history;
 pub mod instance;
 mod journal;
+mod lag;
 mod links;
 pub mod metrics;
 mod orders;
@@ -63,6 +64,7 @@ use drift::Drift;
 use handled::Handled;
 use instance::Instance;
 use journal::Journal;
+use lag::Lag;
 use metrics::Metrics;
 use programs::Fired;
 use reload::Reading;
@@ -222,6 +224,9 @@ pub async fn run(
     let watching = tokio::spawn(looking.follow(find_sender));
     // The file is looked at once before this is told as ready: what is written from then on is not late.
     tokio::task::yield_now().await;
+    if daemon.load.behind_bytes() == 0 && daemon.can_read() {
+        daemon.lag.is_clear(clock::now());
+    }
     daemon
         .journal
         .ready(&daemon.settings, daemon.enforcer.as_ref(), start)?;
@@ -413,6 +418,7 @@ struct Daemon {
     journal: Journal,
     /// How far it is behind the alert file.
     load: Arc<Load>,
+    lag: Lag,
     /// How far the alerts were read, until the store is told.
     read_to: Option<Position>,
     /// How the followed file stands.
@@ -488,6 +494,7 @@ impl Daemon {
             section_lines: SectionLines::new(&settings.config, clocks.moment),
             journal: Journal::new(&settings),
             load: Arc::default(),
+            lag: Lag::default(),
             read_to: None,
             condition: watch::channel(Condition::default()).1,
             not_ended: None,
@@ -520,6 +527,9 @@ impl Daemon {
             may_repeat: batch.may_repeat,
         };
         self.metrics.take_up(Some(arrival.now()));
+        if batch.backlog {
+            self.lag.is_backlog();
+        }
         self.counts.too_long += batch.cut.skipped_long;
         for line in batch.cut.lines() {
             self.counts.lines += 1;
@@ -529,6 +539,7 @@ impl Daemon {
         self.metrics.take_up(None);
         self.read_to = Some(batch.position.clone());
         self.load.done(batch.cut.bytes());
+        self.note_decided(batch, arrival.clocks);
     }
 
     fn read_line(&mut self, line: &[u8], arrival: &Arrival) {

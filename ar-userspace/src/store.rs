@@ -27,11 +27,12 @@ use anyhow::Context as _;
 use redb::{Database, ReadableDatabase as _, ReadableTable as _, Table, TableDefinition};
 use rustix::process::setpriority_process;
 
+use crate::clock;
 use crate::ledger::{Change, History, Key, Past, Record};
 use crate::offender::Offender;
 use crate::quiet::Quiet;
 use crate::source::Position;
-use crate::time::{Boot, Clocks, Wall};
+use crate::time::{Boot, Clocks, Spans, Wall};
 use file::StoreFile;
 use history::Reader;
 
@@ -106,6 +107,8 @@ struct Waiting {
     closing: bool,
     /// Why nothing can be written at the moment.
     trouble: Option<Trouble>,
+    /// How long commits took.
+    commits: Spans,
 }
 
 /// Why nothing can be written. Bans go on, and what is not stored is read again after a restart.
@@ -351,6 +354,12 @@ impl Store {
         self.shared.lock().trouble.clone()
     }
 
+    /// How long commits took since the store was opened, each that succeeded.
+    #[must_use]
+    pub fn commits(&self) -> Spans {
+        self.shared.lock().commits.clone()
+    }
+
     /// Waits until all that was handed over is on the disk, for `limit` at most, and says whether it is.
     #[must_use]
     pub fn wait(&self, limit: Duration) -> bool {
@@ -408,13 +417,17 @@ impl Shared {
             let closing = waiting.closing;
             waiting.writing = true;
             drop(waiting);
+            let begun = clock::now();
             let written = file.database().and_then(|database| {
                 self.note_open(database);
                 commit(database, &batch)
             });
             match written {
                 Ok(()) => {
-                    if self.lock().trouble.take().is_some() {
+                    let took = clock::now().since(begun);
+                    let mut waiting = self.lock();
+                    waiting.commits.add(took, 1);
+                    if waiting.trouble.take().is_some() {
                         tracing::warn!(
                             "the store can be written again, and nothing is missing in it"
                         );

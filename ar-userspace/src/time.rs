@@ -2,7 +2,11 @@
 //!
 //! Nothing here reads a clock: `clock` does, and hands the result in as a [`Moment`].
 
+mod spans;
+
 use std::time::Duration;
+
+pub use spans::Spans;
 
 /// A point on the boot-time clock (CLOCK_BOOTTIME), which counts suspend and never steps.
 ///

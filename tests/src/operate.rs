@@ -2,8 +2,10 @@
 
 mod access;
 mod ban;
+mod colours;
 mod confirm;
 mod events;
+mod exits;
 mod hanging;
 mod history;
 mod metrics;

@@ -4,6 +4,7 @@ pub mod alert;
 pub mod daemon;
 pub mod fault;
 pub mod kernel;
+pub mod metrics;
 pub mod old_pins;
 pub mod packet;
 pub mod pins;

@@ -7,6 +7,7 @@ use std::path::Path;
 use anyhow::{Context as _, ensure};
 use serde::Serialize;
 
+use super::colours::{Colours, Shade};
 use super::executables::Executables;
 use super::{Exit, output, settings};
 use crate::config::{self, Config, Reading};
@@ -30,7 +31,7 @@ pub(super) fn run(
         output::error_text(&settings.text);
         output::error_text(&rendered(&reading, &name, &text));
         output::text(&settings.summary)?;
-        output::text(&summary(&reading, &name))?;
+        output::text(&summary(&reading, &name, Colours::answers()))?;
     }
     Ok(if reading.config.is_some() && settings.is_sound {
         Exit::Done
@@ -54,7 +55,7 @@ pub(super) fn ar_conf(file: &Path, executables: &Executables, json: bool) -> any
     let name = file.display().to_string();
     output::error_text(&rendered(&reading, &name, &text));
     let Some(config) = &reading.config else {
-        output::error_text(&summary(&reading, &name));
+        output::error_text(&summary(&reading, &name, Colours::errors()));
         return Ok(Exit::WrongConfiguration);
     };
     let entries = request::ar_conf(config);
@@ -120,18 +121,18 @@ pub(super) fn load(file: &Path) -> anyhow::Result<Option<Config>> {
     if reading.config.is_none() {
         let name = file.display().to_string();
         output::error_text(&rendered(&reading, &name, &text));
-        output::error_text(&summary(&reading, &name));
+        output::error_text(&summary(&reading, &name, Colours::errors()));
     }
     Ok(reading.config)
 }
 
 /// Every diagnostic as text.
 pub(super) fn rendered(reading: &Reading, name: &str, text: &str) -> String {
-    diagnostic::render(&reading.diagnostics, name, text, output::colour_errors())
+    diagnostic::render(&reading.diagnostics, name, text, Colours::errors().is_on())
 }
 
 /// One line: how many of each, and what the file amounts to.
-pub(super) fn summary(reading: &Reading, name: &str) -> String {
+pub(super) fn summary(reading: &Reading, name: &str, colours: Colours) -> String {
     let count = |severity| {
         reading
             .diagnostics
@@ -145,5 +146,7 @@ pub(super) fn summary(reading: &Reading, name: &str) -> String {
         Some(config) if !config.enabled => "active response is switched off".to_owned(),
         Some(config) => format!("{} responses", config.responses.len()),
     };
-    format!("{name}: {errors} errors, {warnings} warnings; {verdict}\n")
+    let errors = colours.unless_none(Shade::Bad, errors, "errors");
+    let warnings = colours.unless_none(Shade::Careful, warnings, "warnings");
+    format!("{name}: {errors}, {warnings}; {verdict}\n")
 }

@@ -87,16 +87,23 @@ mod tests {
 
         let read = |name: &str| fs::read_to_string(dir.path().join(name)).unwrap();
         let main = read("man/arfw.1").replace('\\', "");
-        let completions: Vec<String> = ["arfw.bash", "_arfw", "arfw.fish"]
-            .map(|file| read(&format!("completions/{file}")))
-            .into();
+        let [bash, zsh, fish] =
+            ["arfw.bash", "_arfw", "arfw.fish"].map(|file| read(&format!("completions/{file}")));
         for name in &expected {
             let page = read(&format!("man/{name}.1")).replace('\\', "");
             assert!(page.contains(&format!(".TH {name} 1")), "{name}: {page}");
             let word = name.rsplit('-').next().unwrap();
-            for text in &completions {
-                assert!(text.contains(word), "{name}");
-            }
+            // As each shell has a command in its place, and not a word of a description.
+            let bash_name = name
+                .rsplit_once('-')
+                .map(|(of, _)| of.replace('-', "__subcmd__"));
+            let in_bash = format!("{},{word})", bash_name.unwrap_or_default());
+            assert!(bash.contains(&in_bash), "{name}: no `{in_bash}`");
+            let in_zsh = format!("({word})");
+            let has_it = zsh.lines().any(|line| line.trim() == in_zsh);
+            assert!(has_it, "{name}: no `{in_zsh}`");
+            let in_fish = format!("-a \"{word}\" ");
+            assert!(fish.contains(&in_fish), "{name}: no `{in_fish}`");
         }
         for command in command
             .get_subcommands()

@@ -2,6 +2,7 @@
 
 use clap::Args;
 
+use super::colours::{Colours, Shade};
 use super::run::on_runtime;
 use super::{Directories, Exit, output};
 use crate::control::{self, view};
@@ -35,12 +36,12 @@ pub(super) fn run(arguments: &Arguments, json: bool) -> anyhow::Result<Exit> {
     if json {
         output::json(&history)?;
     } else {
-        output::text(&render(&history))?;
+        output::text(&render(&history, Colours::answers()))?;
     }
     Ok(Exit::Done)
 }
 
-fn render(history: &view::History) -> String {
+fn render(history: &view::History, colours: Colours) -> String {
     if history.bans.is_empty() {
         return "no ban is remembered\n".to_owned();
     }
@@ -59,8 +60,11 @@ fn render(history: &view::History) -> String {
             why(ban),
         ]);
     }
-    let lines = table.lines().map(|line| format!("{}\n", line.trim_end()));
-    lines.collect()
+    output::rows(&table, colours, |row| {
+        let ban = history.bans.get(row)?;
+        let stands = matches!(ban.end, None | Some(view::End::Failed));
+        stands.then(|| (Shade::Bad, how(ban)))
+    })
 }
 
 pub(super) fn how(ban: &view::Past) -> String {
@@ -160,7 +164,10 @@ BANNED                UNTIL                 ENDED                 HOW           
 2026-11-24T06:00:00Z  permanent             2026-11-24T06:10:00Z  hand of uid 1000  203.0.113.0/24  manual         uid 0: a scan\\u{1b}[2J
 2026-11-24T06:00:00Z  2026-11-24T06:10:00Z  2026-11-24T06:10:00Z  moved             198.51.100.9    firewall-drop  found in the kernel
 ";
-        assert_eq!(render(&history), expected);
-        assert_eq!(render(&view::History::default()), "no ban is remembered\n");
+        assert_eq!(render(&history, Colours::PLAIN), expected);
+        assert_eq!(
+            render(&view::History::default(), Colours::PLAIN),
+            "no ban is remembered\n"
+        );
     }
 }

@@ -4,6 +4,7 @@
 use std::cmp::Reverse;
 use std::time::Duration;
 
+use super::colours::{Colours, Shade};
 use super::{Directories, Exit, output};
 use crate::control::{self, Unreachable, view};
 use crate::daemon::view::enforced_ban;
@@ -27,7 +28,7 @@ pub(super) fn run(directories: &Directories, json: bool) -> anyhow::Result<Exit>
     if !daemon {
         output::error_text("the daemon does not run; this is what the kernel holds by itself\n");
     }
-    output::text(&render(&bans))?;
+    output::text(&render(&bans, Colours::answers()))?;
     Ok(Exit::Done)
 }
 
@@ -85,7 +86,7 @@ fn from_kernel(
         .collect())
 }
 
-fn render(bans: &[view::Ban]) -> String {
+fn render(bans: &[view::Ban], colours: Colours) -> String {
     if bans.is_empty() {
         return "nobody is banned\n".to_owned();
     }
@@ -120,10 +121,11 @@ fn render(bans: &[view::Ban]) -> String {
             },
         ]);
     }
-    let lines: Vec<String> = table
-        .lines()
-        .map(|line| format!("{}\n", line.trim_end()))
-        .collect();
+    let shadow = |row: usize| {
+        let is_shadow = bans.get(row).is_some_and(|ban| ban.shadow);
+        is_shadow.then(|| (Shade::Careful, "(shadow)".to_owned()))
+    };
+    let lines = output::rows(&table, colours, shadow);
     let note = match shadows {
         0 => "",
         all if all == bans.len() => {
@@ -131,7 +133,7 @@ fn render(bans: &[view::Ban]) -> String {
         }
         _ => "(shadow): packets are only counted, not dropped\n",
     };
-    lines.concat() + note
+    lines + note
 }
 
 /// Who holds a ban; for one by hand, also why.
@@ -206,20 +208,20 @@ ADDRESS           LEFT  UNTIL                 USER  REASON
             ban("2001:db8::1", None, 0, &[]),
         ];
         assert_eq!(
-            render(&bans),
+            render(&bans, Colours::PLAIN),
             "\
 ADDRESS       LEFT       DROPPED  RULE  OFFENCES  BY
 198.51.100.9  9m 58s       1,234  5763         2  firewall-drop
 2001:db8::1   permanent    1,234     -         -  -
 "
         );
-        assert_eq!(render(&[]), "nobody is banned\n");
+        assert_eq!(render(&[], Colours::PLAIN), "nobody is banned\n");
 
         let mut bans = bans;
         bans[0].shadow = true;
         bans[0].by.clear();
         assert_eq!(
-            render(&bans),
+            render(&bans, Colours::PLAIN),
             "\
 ADDRESS       LEFT              DROPPED  RULE  OFFENCES  BY
 198.51.100.9  9m 58s     (shadow) 1,234  5763         -  -

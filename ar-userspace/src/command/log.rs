@@ -4,14 +4,14 @@
 
 mod journal;
 
-use std::io::{self, IsTerminal as _};
+use std::io;
 
 use tracing_appender::non_blocking::{NonBlockingBuilder, WorkerGuard};
 use tracing_subscriber::EnvFilter;
 use tracing_subscriber::layer::SubscriberExt as _;
 use tracing_subscriber::util::SubscriberInitExt as _;
 
-use super::output;
+use super::colours::Colours;
 use journal::Journal;
 
 /// Levels by `ARFW_LOG`, in the syntax of `tracing`; `info` without it.
@@ -34,7 +34,7 @@ pub(super) fn start() -> WorkerGuard {
     tracing_subscriber::fmt()
         .with_env_filter(filter)
         .with_target(false)
-        .with_ansi(output::colour_errors() && io::stderr().is_terminal())
+        .with_ansi(Colours::errors().is_on())
         .with_writer(writer)
         .init();
     guard

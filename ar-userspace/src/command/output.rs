@@ -1,10 +1,12 @@
 //! How commands print: standard output for answers, standard error for errors.
 
-use std::io::{self, IsTerminal as _, Write as _};
+use std::io::{self, Write as _};
 use std::time::Duration;
 
 use comfy_table::{CellAlignment, ContentArrangement, Table, TableStyle};
 use serde::Serialize;
+
+use super::colours::{Colours, Shade};
 
 /// Prints an answer. A reader that has gone away is no error.
 pub(super) fn text(text: &str) -> anyhow::Result<()> {
@@ -66,11 +68,6 @@ pub(super) fn error_text(text: &str) {
     eprint!("{text}");
 }
 
-/// Whether standard error is a terminal that may be coloured.
-pub(super) fn colour_errors() -> bool {
-    io::stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty())
-}
-
 /// A table without lines; the columns of the given places are numbers.
 pub(super) fn table(header: &[&str], numbers: &[usize]) -> Table {
     let mut table = Table::new();
@@ -85,6 +82,27 @@ pub(super) fn table(header: &[&str], numbers: &[usize]) -> Table {
         }
     }
     table
+}
+
+/// The lines of a table, with its header and in each row one word in colours.
+pub(super) fn rows(
+    table: &Table,
+    colours: Colours,
+    word: impl Fn(usize) -> Option<(Shade, String)>,
+) -> String {
+    let mut text = String::new();
+    for (number, line) in table.lines().enumerate() {
+        let line = line.trim_end();
+        let row = number.checked_sub(1);
+        let line = match row.map(&word) {
+            None => colours.text(Shade::Head, line),
+            Some(None) => line.to_owned(),
+            Some(Some((shade, word))) => line.replacen(&word, &colours.text(shade, &word), 1),
+        };
+        text.push_str(&line);
+        text.push('\n');
+    }
+    text
 }
 
 /// A duration in words, to the second: `9m 58s`.

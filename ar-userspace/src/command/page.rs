@@ -1,5 +1,7 @@
 //! Lines of a label and a text that is broken between words at 80 columns.
 
+use super::colours::{Colours, Shade};
+
 const COLUMNS: usize = 80;
 
 /// Columns before what a line says.
@@ -18,6 +20,15 @@ impl Page {
 
     pub(super) fn head(&mut self, text: &str) {
         self.broken("", 2, text);
+    }
+
+    /// A head in a colour, which takes no column.
+    pub(super) fn verdict(&mut self, colours: Colours, shade: Shade, text: &str) {
+        let begin = self.text.len();
+        self.head(text);
+        let told = self.text.split_off(begin);
+        self.text.push_str(&colours.text(shade, told.trim_end()));
+        self.text.push('\n');
     }
 
     pub(super) fn line(&mut self, label: &str, text: &str) {

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use super::colours::Colours;
 use super::{EnforcerKind, Exit, OnStop, RunArguments, check, log, output};
 use crate::clock;
 use crate::confinement::confine;
@@ -19,7 +20,7 @@ pub(super) fn run(arguments: &RunArguments) -> anyhow::Result<Exit> {
     let name = arguments.config.display().to_string();
     output::error_text(&check::rendered(&reading, &name, &text));
     let Some(config) = reading.config else {
-        output::error_text(&check::summary(&reading, &name));
+        output::error_text(&check::summary(&reading, &name, Colours::errors()));
         return Ok(Exit::WrongConfiguration);
     };
     // Before the first thread is started, as each has the rights of the one that starts it.
@@ -88,7 +89,7 @@ fn source(arguments: &RunArguments) -> Source {
         Ok(Fresh {
             diagnostics: diagnostic::locate(&reading.diagnostics, &name, &text),
             text: diagnostic::render(&reading.diagnostics, &name, &text, false),
-            summary: check::summary(&reading, &name),
+            summary: check::summary(&reading, &name, Colours::PLAIN),
             config: reading.config,
         })
     })

@@ -17,6 +17,7 @@ use anyhow::Context as _;
 use clap::error::{ContextKind, ContextValue};
 use clap::{Arg, ArgAction, ArgMatches, CommandFactory as _, FromArgMatches as _};
 
+use super::colours::{Colours, Shade};
 use super::{Arguments, Exit, output};
 use crate::diagnostic::{self, Located};
 use crate::settings::{self, Given, Key, Kind, Reading, Unfit};
@@ -28,6 +29,9 @@ pub(super) const DEFAULT_FILE: &str = "/etc/arfw/arfw.toml";
 
 /// The option that names the file.
 const SETTINGS: &str = "settings";
+
+/// The option that asks for colours.
+const COLOR: &str = "color";
 
 /// The command whose options are the settings.
 const RUN: &str = "run";
@@ -67,7 +71,7 @@ impl File {
     /// Every mistake as text.
     fn rendered(&self) -> String {
         let (mistakes, name) = (&self.reading.diagnostics, self.name());
-        diagnostic::render(mistakes, &name, &self.text, output::colour_errors())
+        diagnostic::render(mistakes, &name, &self.text, Colours::errors().is_on())
     }
 
     fn located(&self) -> Vec<Located> {
@@ -75,13 +79,14 @@ impl File {
     }
 
     /// One line: how many mistakes, and what the file amounts to.
-    fn summary(&self) -> String {
+    fn summary(&self, colours: Colours) -> String {
         let (name, errors) = (self.name(), self.reading.diagnostics.len());
         let verdict = match errors {
             0 => format!("{} settings", self.reading.given.len()),
             _ => "the daemon does not start with it".to_owned(),
         };
-        format!("{name}: {errors} errors, 0 warnings; {verdict}\n")
+        let errors = colours.unless_none(Shade::Bad, errors, "errors");
+        format!("{name}: {errors}, 0 warnings; {verdict}\n")
     }
 
     fn name(&self) -> String {
@@ -108,7 +113,9 @@ pub(super) fn check(named: Option<&Path>) -> anyhow::Result<Checked> {
     Ok(Checked {
         text: file.map(File::rendered).unwrap_or_default(),
         located: file.map(File::located).unwrap_or_default(),
-        summary: file.map(File::summary).unwrap_or_default(),
+        summary: file
+            .map(|file| file.summary(Colours::answers()))
+            .unwrap_or_default(),
         is_sound: file.is_none_or(|file| file.reading.is_sound()),
     })
 }
@@ -123,6 +130,9 @@ pub(super) fn check(named: Option<&Path>) -> anyhow::Result<Checked> {
 /// When a file that is named cannot be read; the exit status when `run` may not go on.
 pub(super) fn apply(line: &[OsString]) -> anyhow::Result<Result<Arguments, Exit>> {
     let matches = Arguments::command().get_matches_from(line);
+    if let Some(&choice) = matches.get_one(COLOR) {
+        Colours::choose(choice);
+    }
     let (path, leaf) = leaf(&matches);
     let named = match leaf.try_get_one::<PathBuf>(SETTINGS) {
         Ok(named) => named.map(PathBuf::as_path),
@@ -133,7 +143,7 @@ pub(super) fn apply(line: &[OsString]) -> anyhow::Result<Result<Arguments, Exit>
     };
     if !file.reading.is_sound() && path == [RUN] {
         output::error_text(&file.rendered());
-        output::error_text(&file.summary());
+        output::error_text(&file.summary(Colours::errors()));
         return Ok(Err(Exit::WrongConfiguration));
     }
     if !file.reading.is_sound() && path != ["check"] {

@@ -3,6 +3,7 @@
 use std::fmt::Write as _;
 use std::time::Duration;
 
+use super::colours::{Colours, Shade};
 use super::run::on_runtime;
 use super::{Directories, Exit, confirm, output};
 use crate::control::{self, view};
@@ -12,12 +13,13 @@ pub(super) fn run(directories: &Directories, json: bool) -> anyhow::Result<Exit>
     if json {
         output::json(&status)?;
     } else {
-        output::text(&render(&status))?;
+        output::text(&render(&status, Colours::answers()))?;
     }
     Ok(Exit::Done)
 }
 
-fn render(status: &view::Status) -> String {
+fn render(status: &view::Status, colours: Colours) -> String {
+    let bad = |text: &str| colours.text(Shade::Bad, text);
     let mut text = String::new();
     let mut line = |label: &str, value: String| {
         // Writing to a string cannot fail.
@@ -37,7 +39,10 @@ fn render(status: &view::Status) -> String {
         "config",
         match status.enabled {
             true => format!("{}, {} responses", status.config, status.responses),
-            false => format!("{}, ACTIVE RESPONSE IS SWITCHED OFF THERE", status.config),
+            false => {
+                let off = bad("ACTIVE RESPONSE IS SWITCHED OFF THERE");
+                format!("{}, {off}", status.config)
+            }
         },
     );
     let none = || "none; every setting has its default or is a flag".to_owned();
@@ -45,7 +50,7 @@ fn render(status: &view::Status) -> String {
     line(
         "alerts",
         match status.source.missing {
-            true => format!("{}, WHICH IS NOT THERE", status.alerts),
+            true => format!("{}, {}", status.alerts, bad("WHICH IS NOT THERE")),
             false => status.alerts.clone(),
         },
     );
@@ -120,13 +125,14 @@ fn render(status: &view::Status) -> String {
         );
     }
     if let Some(cause) = &status.source.trouble {
-        line("ALERTS", format!("CANNOT BE READ: {cause}"));
+        line("ALERTS", format!("{}: {cause}", bad("CANNOT BE READ")));
     }
     if status.source.compressed > 0 {
         line(
             "ALERTS",
             format!(
-                "LOST: {} rotated files were compressed before they were read",
+                "{}: {} rotated files were compressed before they were read",
+                bad("LOST"),
                 output::count(status.source.compressed)
             ),
         );
@@ -149,7 +155,8 @@ fn render(status: &view::Status) -> String {
         line(
             "STORE",
             format!(
-                "CANNOT BE WRITTEN since {}, {} keys wait: {}",
+                "{} since {}, {} keys wait: {}",
+                bad("CANNOT BE WRITTEN"),
                 trouble.since.as_deref().unwrap_or("the start"),
                 output::count(trouble.waiting as u64),
                 trouble.cause
@@ -159,7 +166,8 @@ fn render(status: &view::Status) -> String {
     let shadow = &status.shadow;
     let numbers = |rules: &[u32]| rules.iter().map(u32::to_string).collect::<Vec<_>>();
     if shadow.all {
-        line("shadow mode:", "nothing is dropped".to_owned());
+        let told = colours.text(Shade::Careful, "nothing is dropped");
+        line("shadow mode:", told);
     } else if *shadow != view::Shadow::default() {
         line(
             "shadow mode:",
@@ -180,7 +188,11 @@ fn render(status: &view::Status) -> String {
         let since = since.map_or_else(String::new, |since| format!(" since {since}"));
         line(
             "interface",
-            format!("{}: {}{since}{why}", interface.name, interface.mode),
+            format!(
+                "{}: {}{since}{why}",
+                interface.name,
+                mode(interface, colours)
+            ),
         );
     }
     let seen: Vec<String> = status
@@ -201,6 +213,14 @@ fn render(status: &view::Status) -> String {
         );
     }
     text
+}
+
+fn mode(interface: &view::Interface, colours: Colours) -> String {
+    let shade = match interface.mode.as_str() {
+        "none" => Shade::Bad,
+        _ => Shade::Good,
+    };
+    colours.text(shade, &interface.mode)
 }
 
 #[cfg(test)]
@@ -265,7 +285,7 @@ mod tests {
             ],
         };
         assert_eq!(
-            render(&status),
+            render(&status, Colours::PLAIN),
             "\
 arfw        0.1.0, process 4711, up 1h 2m 5s
 config      /var/ossec/etc/ossec.conf, 3 responses
@@ -298,11 +318,11 @@ packets     52,000 clean
             compressed: 2,
         };
         status.shadow.rules = vec![5712, 5763];
-        assert!(render(&status).contains(
+        assert!(render(&status, Colours::PLAIN).contains(
             "shadow mode: commands none, rules 5712 5763: their packets are counted and not dropped\n"
         ));
         status.shadow.all = true;
-        let text = render(&status);
+        let text = render(&status, Colours::PLAIN);
         for expected in [
             "pending     ban of 203.0.113.7 (manual) by uid 0: taken back in 42s unless `arfw confirm` follows\n",
             "            1,003 sockets destroyed, 0 failed\n",

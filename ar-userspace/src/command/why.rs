@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use clap::Args;
 
+use super::colours::{Colours, Shade};
 use super::page::Page;
 use super::run::on_runtime;
 use super::{Directories, Exit, output};
@@ -27,7 +28,7 @@ pub(super) fn run(arguments: &Arguments, json: bool) -> anyhow::Result<Exit> {
     if json {
         output::json(&why)?;
     } else {
-        output::text(&render(&why))?;
+        output::text(&render(&why, Colours::answers()))?;
     }
     Ok(match why.is_address || !why.alerts.is_empty() {
         true => Exit::Done,
@@ -49,9 +50,13 @@ fn encoded(text: &str) -> String {
     })
 }
 
-fn render(why: &view::Why) -> String {
+fn render(why: &view::Why, colours: Colours) -> String {
     let mut page = Page::default();
-    page.head(&verdict(why));
+    let shade = match why.banned {
+        true => Shade::Bad,
+        false => Shade::Good,
+    };
+    page.verdict(colours, shade, &verdict(why));
     for ban in &why.bans {
         page.blank();
         reason(&mut page, why, ban);

@@ -13,6 +13,7 @@ impl Daemon {
     /// Without notices a change of interfaces is seen here. Whether there is more of it.
     pub(super) fn look(&mut self, is_told_of_links: bool) -> bool {
         self.enforcer.look();
+        self.look_at_lag(clock::now());
         self.tell_alive();
         let more = self.follow_links(if is_told_of_links {
             Links::AsKnown

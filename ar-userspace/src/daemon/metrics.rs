@@ -11,16 +11,11 @@ use std::time::Duration;
 use super::Daemon;
 use crate::clock;
 use crate::config::Enforcement;
-use crate::time::Moment;
+use crate::time::{Moment, Spans};
 pub use names::ALL;
 
 /// Sections and interfaces that have series of their own, at most; the sections beyond share one.
 const SERIES: usize = 256;
-
-/// Upper ends of the classes of times, in seconds; one without an end follows.
-const CLASSES: [f64; 12] = [
-    0.000_1, 0.000_25, 0.000_5, 0.001, 0.002_5, 0.005, 0.01, 0.025, 0.05, 0.1, 0.5, 1.0,
-];
 
 /// What only metrics tell.
 #[derive(Debug, Default)]
@@ -31,15 +26,7 @@ pub(super) struct Metrics {
     sections: BTreeMap<usize, u64>,
     /// When the batch that is being read was taken up.
     taken_up: Option<Moment>,
-    latency: Times,
-}
-
-/// Times in classes.
-#[derive(Debug, Default)]
-struct Times {
-    classes: [u64; CLASSES.len()],
-    count: u64,
-    sum: Duration,
+    latency: Spans,
 }
 
 impl Metrics {
@@ -73,19 +60,6 @@ impl Metrics {
         if let Some(since) = self.taken_up.filter(|_| bans > 0) {
             self.latency.add(clock::now().since(since), bans);
         }
-    }
-}
-
-impl Times {
-    fn add(&mut self, time: Duration, times: usize) {
-        let count = times as u64;
-        let class = CLASSES.iter().position(|&end| time.as_secs_f64() <= end);
-        if let Some(class) = class {
-            self.classes[class] += count;
-        }
-        self.count += count;
-        let times = u32::try_from(times).unwrap_or(u32::MAX);
-        self.sum = self.sum.saturating_add(time.saturating_mul(times));
     }
 }
 
@@ -135,17 +109,15 @@ impl Text {
         }
     }
 
-    fn times(&mut self, name: &str, times: &Times) {
+    fn spans(&mut self, name: &str, spans: &Spans) {
         self.begin(name);
         let bucket = format!("{name}_bucket");
-        let mut below = 0;
-        for (end, count) in CLASSES.iter().zip(times.classes) {
-            below += count;
-            self.series(&bucket, &[("le", &end.to_string())], number(below));
+        for (end, count) in spans.up_to() {
+            self.series(&bucket, &[("le", &end.to_string())], number(count));
         }
-        self.series(&bucket, &[("le", "+Inf")], number(times.count));
-        self.series(&format!("{name}_sum"), &[], times.sum.as_secs_f64());
-        self.series(&format!("{name}_count"), &[], number(times.count));
+        self.series(&bucket, &[("le", "+Inf")], number(spans.count()));
+        self.series(&format!("{name}_sum"), &[], spans.sum().as_secs_f64());
+        self.series(&format!("{name}_count"), &[], number(spans.count()));
     }
 }
 
@@ -196,12 +168,17 @@ impl Daemon {
             ("arfw_counters_forgotten_total", load.forgotten),
             ("arfw_alert_files_lost_total", status.source.compressed),
             ("arfw_alert_lag_bytes", load.behind_bytes),
+            ("arfw_queue_batches", self.load.queued_batches()),
             ("arfw_queue_full_total", load.queue_full),
+            ("arfw_executables_running", self.programs.running() as u64),
+            ("arfw_executables_waiting", self.programs.waiting() as u64),
             ("arfw_keys_remembered", self.ledger.remembered() as u64),
             ("arfw_bans_active_networks", self.ledger.prefixes() as u64),
         ] {
             text.one(name, number(count));
         }
+        let lag = self.lag.seconds(load.behind_bytes, clock::now());
+        text.one("arfw_alert_lag_seconds", lag);
         let source = &status.source;
         let readable = source.trouble.is_none() && !source.missing;
         text.one("arfw_alert_file_readable", is(readable));
@@ -258,7 +235,8 @@ impl Daemon {
         }
         let modes = modes.into_iter().map(|(mode, count)| (mode, number(count)));
         text.each("arfw_interfaces", "mode", modes);
-        text.times("arfw_ban_latency_seconds", &self.metrics.latency);
+        text.spans("arfw_ban_latency_seconds", &self.metrics.latency);
+        text.spans("arfw_store_commit_seconds", &self.store.commits());
         Ok(text.0)
     }
 

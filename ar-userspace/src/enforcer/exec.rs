@@ -312,6 +312,18 @@ impl Programs {
         self.pump();
     }
 
+    /// Executables that run.
+    #[must_use]
+    pub fn running(&self) -> usize {
+        self.lanes.load().0
+    }
+
+    /// Runs that wait: for a place, or for an earlier one of the same key.
+    #[must_use]
+    pub fn waiting(&self) -> usize {
+        self.lanes.load().1
+    }
+
     /// Whether nothing runs or waits.
     #[must_use]
     pub fn is_idle(&self) -> bool {

@@ -31,6 +31,10 @@ fn memory_is_bounded_and_what_came_last_is_there() {
     let kept = recent.within(network);
     assert!(kept.len() <= Recent::MOST && kept.len() > Recent::MOST / 2);
     assert_eq!(kept[0].at, Moment::from_nanos(last));
+    // A row has room for eight, and two dozen came for it: of the first third hardly any is left.
+    let first_third = Moment::from_nanos(last / 3);
+    let old = kept.iter().filter(|kept| kept.at < first_third).count();
+    assert!(old < Recent::MOST / 10, "{old}");
     assert!(kept[0].is_cut && kept[0].full_log().unwrap().len() <= 256);
     assert_eq!(kept[0].alert().groups.len(), 1);
 }

@@ -7,6 +7,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 pub struct Load {
     unread: AtomicU64,
     queued: AtomicU64,
+    batches: AtomicU64,
     full: AtomicU64,
 }
 
@@ -19,6 +20,12 @@ impl Load {
         unread + self.queued.load(Ordering::Relaxed)
     }
 
+    /// Batches that were read and are not dealt with: those in the queue, and one that waits for room there.
+    #[must_use]
+    pub fn queued_batches(&self) -> u64 {
+        self.batches.load(Ordering::Relaxed)
+    }
+
     /// How often the follower found no room in the queue of batches, and stopped reading until there was.
     #[must_use]
     pub fn queue_full(&self) -> u64 {
@@ -28,10 +35,12 @@ impl Load {
     /// A batch that was handed over has been dealt with.
     pub fn done(&self, bytes: u64) {
         self.queued.fetch_sub(bytes, Ordering::Relaxed);
+        self.batches.fetch_sub(1, Ordering::Relaxed);
     }
 
     pub(super) fn hand_over(&self, bytes: u64) {
         self.queued.fetch_add(bytes, Ordering::Relaxed);
+        self.batches.fetch_add(1, Ordering::Relaxed);
     }
 
     pub(super) fn found_full(&self) {

@@ -9,6 +9,7 @@ use std::time::Instant;
 use anyhow::{Context as _, Result, ensure};
 use rustix::process::Signal;
 use tests::support::daemon::binary;
+use tests::support::metrics::{self, value};
 
 use super::scene::{BY_ADDRESS, Scene, conf, eventually, handshake};
 
@@ -193,6 +194,10 @@ fn what_the_queue_has_no_room_for_is_told() -> Result<()> {
     );
     // Until all have been read, the first must not end: it would make room.
     scene.counts(|counts| counts.left_out == 2)?;
+    let text = metrics::ask(&scene.home)?.answer()?;
+    let told = ["running", "waiting"].map(|it| value(&text, &format!("arfw_executables_{it}")));
+    let [running, waiting] = told;
+    ensure!((running?, waiting?) == (1.0, 3.0), "{text}");
     let gate = File::options().write(true).open(scene.path("gate"))?;
     let counts = scene.counts(|counts| counts.runs == 4)?;
     ensure!((counts.failed, counts.left_out) == (2, 2), "{counts:?}");

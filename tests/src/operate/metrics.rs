@@ -4,14 +4,16 @@ use std::collections::BTreeSet;
 use std::fs;
 use std::io::{Read as _, Write as _};
 use std::net::{SocketAddr, TcpListener, TcpStream};
-use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
+use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result, bail, ensure};
 use arfw::daemon::metrics::ALL;
-use rustix::process::Signal;
+use rustix::process::{Signal, kill_process};
+use tests::support::alert;
 use tests::support::daemon::Home;
+use tests::support::metrics::{self, value};
 use xtask::netns::Link;
 
 use super::{CONF, Scene, V4, V6};
@@ -21,16 +23,7 @@ const DASHBOARD: &str = "packaging/grafana/arfw.json";
 const ROOT: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/..");
 
 fn scrape(scene: &Scene) -> Result<String> {
-    let mut socket = UnixStream::connect(scene.home.run_dir().join("arfw.sock"))?;
-    socket.write_all(b"GET /metrics HTTP/1.1\r\nHost: arfw\r\nConnection: close\r\n\r\n")?;
-    let mut answer = String::new();
-    socket.read_to_string(&mut answer)?;
-    let (head, body) = answer.split_once("\r\n\r\n").context("an answer")?;
-    ensure!(
-        head.starts_with("HTTP/1.1 200 ") && head.contains("version=0.0.4"),
-        "{head}"
-    );
-    Ok(body.to_owned())
+    metrics::ask(&scene.home)?.answer()
 }
 
 #[test]
@@ -56,6 +49,10 @@ fn known_events_are_counted_exactly() -> Result<()> {
         "arfw_section_matches_total{section=\"ossec.conf:14\",by=\"kernel\"} 1",
         "arfw_ban_latency_seconds_count 2",
         "arfw_alert_lag_bytes 0",
+        "arfw_alert_lag_seconds 0",
+        "arfw_queue_batches 0",
+        "arfw_executables_running 0",
+        "arfw_executables_waiting 0",
         "arfw_store_writable 1",
     ] {
         ensure!(
@@ -65,6 +62,96 @@ fn known_events_are_counted_exactly() -> Result<()> {
     }
     // Never by address.
     ensure!(!text.contains(V4) && !text.contains(V6), "{text}");
+    scene.daemon.stop(Signal::TERM)?;
+    Ok(())
+}
+
+/// Alerts that no section matches: more than the queue holds.
+fn crowd(line: &str) -> String {
+    const BYTES: usize = 24 << 20;
+    line.repeat(BYTES / line.len())
+}
+
+/// Asks a daemon that is stopped, and lets it go on.
+fn ask_stopped(scene: &Scene) -> Result<String> {
+    let asked = metrics::ask(&scene.home)?;
+    kill_process(scene.daemon.pid(), Signal::CONT)?;
+    asked.answer()
+}
+
+#[test]
+fn what_waits_is_told_by_its_bytes_its_batches_and_its_age() -> Result<()> {
+    let begun = Instant::now();
+    let mut scene = Scene::new(CONF, &[])?;
+    scene.alert(5712, V4, " ban ")?;
+    kill_process(scene.daemon.pid(), Signal::STOP)?;
+    // The time stamps are of an hour ago, and yet nothing of it was there when the daemon was stopped.
+    let old = alert::old(Duration::from_secs(3600), 1, 3, &["sshd"], V4);
+    scene.home.append(&crowd(&old))?;
+    let waits = Duration::from_millis(1100);
+    std::thread::sleep(waits);
+    let text = ask_stopped(&scene)?;
+    ensure!(value(&text, "arfw_alert_lag_bytes")? > 0.0, "{text}");
+    let batches = value(&text, "arfw_queue_batches")?;
+    ensure!((1.0..=17.0).contains(&batches), "{batches}");
+    let age = value(&text, "arfw_alert_lag_seconds")?;
+    let bounds = waits.as_secs_f64()..=begun.elapsed().as_secs_f64();
+    ensure!(bounds.contains(&age), "{age} is not in {bounds:?}");
+    let told = scene.alert(5763, V6, " ban ")?;
+    let text = scrape(&scene)?;
+    for name in [
+        "arfw_alert_lag_bytes",
+        "arfw_alert_lag_seconds",
+        "arfw_queue_batches",
+    ] {
+        ensure!(value(&text, name)? == 0.0, "{told}\n{text}");
+    }
+    scene.daemon.stop(Signal::TERM)?;
+    Ok(())
+}
+
+#[test]
+fn a_backlog_is_as_old_as_its_time_stamps_say() -> Result<()> {
+    let mut scene = Scene::new(CONF, &[])?;
+    scene.daemon.stop(Signal::TERM)?;
+    let old = alert::old(Duration::from_secs(3600), 1, 3, &["sshd"], V4);
+    scene.home.append(&crowd(&old))?;
+    scene.daemon = scene.home.start_dry(&[])?;
+    let age = loop {
+        kill_process(scene.daemon.pid(), Signal::STOP)?;
+        let text = ask_stopped(&scene)?;
+        ensure!(value(&text, "arfw_alert_lag_bytes")? > 0.0, "{text}");
+        // Before the first batch is decided nobody knows.
+        let age = value(&text, "arfw_alert_lag_seconds")?;
+        if value(&text, "arfw_lines_read_total")? > 0.0 {
+            break age;
+        }
+    };
+    ensure!((3600.0..4200.0).contains(&age), "{age}");
+    scene.daemon.stop(Signal::TERM)?;
+    Ok(())
+}
+
+#[test]
+fn each_commit_of_the_store_is_counted_with_its_time() -> Result<()> {
+    let mut scene = Scene::new(CONF, &[])?;
+    let count = |scene: &Scene| -> Result<f64> {
+        let text = scrape(scene)?;
+        let count = value(&text, "arfw_store_commit_seconds_count")?;
+        let all = value(&text, "arfw_store_commit_seconds_bucket{le=\"+Inf\"}")?;
+        let sum = value(&text, "arfw_store_commit_seconds_sum")?;
+        ensure!(count == all && (sum > 0.0) == (count > 0.0), "{text}");
+        Ok(count)
+    };
+    // The first start waits for its position to be on the disk, and an order for what it changed.
+    let first = count(&scene)?;
+    ensure!(first >= 1.0, "{first}");
+    scene.check(
+        &["ban", V4, "--for", "1h"],
+        (0, "198.51.100.7: banned\n", ""),
+    )?;
+    let second = count(&scene)?;
+    ensure!(second > first, "{second} after {first}");
     scene.daemon.stop(Signal::TERM)?;
     Ok(())
 }
@@ -176,7 +263,11 @@ fn names_in_documents_and_rules_are_those_of_the_daemon() -> Result<()> {
         ("rules", rules),
         ("the dashboard", board),
     ] {
-        let strangers: Vec<_> = names(&text).difference(&known).cloned().collect();
+        let named = names(&text);
+        for name in ["arfw_store_commit_seconds", "arfw_alert_lag_seconds"] {
+            ensure!(named.contains(name), "{what}: no `{name}`");
+        }
+        let strangers: Vec<_> = named.difference(&known).cloned().collect();
         ensure!(strangers.is_empty(), "{what}: {strangers:?}");
     }
     let mut scene = Scene::new(CONF, &[])?;

@@ -1,5 +1,7 @@
 //! `arfw why`: what an operator is told of an address that is banned, and of one that is not.
 
+use std::time::Duration;
+
 use anyhow::{Context as _, Result, ensure};
 use arfw::control::view::{End, Why};
 use rustix::process::Signal;
@@ -196,6 +198,82 @@ fn who_is_not_banned_is_told_what_each_alert_led_to() -> Result<()> {
     ensure!(!told.banned && told.past.len() == 1, "{told:#?}");
     ensure!(told.past[0].end == Some(End::Hand), "{told:#?}");
     ensure!(told.alerts[0].acts[0].outcome == "banned", "{told:#?}");
+    scene.daemon.stop(Signal::TERM)?;
+    Ok(())
+}
+
+/// What came of the last alert about an address: its outcome, and that of its one section.
+fn last(scene: &Scene, address: &str) -> Result<(String, Option<String>)> {
+    let told = why(scene, address)?;
+    let alert = told.alerts.first().with_context(|| format!("{told:#?}"))?;
+    let act = alert.acts.first().map(|act| act.outcome.clone());
+    Ok((alert.outcome.clone(), act))
+}
+
+fn fired(act: &str) -> (String, Option<String>) {
+    ("fired".to_owned(), Some(act.to_owned()))
+}
+
+#[test]
+fn who_is_over_the_limit_or_another_hosts_is_told_so() -> Result<()> {
+    let mut scene = Scene::new(CONF, &["--max-bans", "1"])?;
+    scene.alert(5763, V4, " ban ")?;
+    scene.alert(5763, "198.51.100.8", "no ban: ")?;
+    ensure!(last(&scene, V4)? == fired("banned"));
+    let told = why(&scene, "198.51.100.8")?;
+    ensure!(!told.banned && told.bans.is_empty(), "{told:#?}");
+    let found = last(&scene, "198.51.100.8")?;
+    ensure!(found == fired("over_limit"), "{found:?}");
+    let text = page(&scene, "198.51.100.8")?;
+    ensure!(text.starts_with("198.51.100.8 is not banned\n"), "{text}");
+
+    // Of an agent, `local` is the agent's own host.
+    let line = alert::wazuh(5763, 10, &["sshd"], "198.51.100.9");
+    let line = line.replacen("\"id\":\"000\"", "\"id\":\"003\"", 1);
+    ensure!(line.contains("\"id\":\"003\""), "{line}");
+    scene.home.append(&line)?;
+    scene.daemon.wait_for("not for this host")?;
+    let told = why(&scene, "198.51.100.9")?;
+    ensure!(!told.banned, "{told:#?}");
+    let found = last(&scene, "198.51.100.9")?;
+    ensure!(found == fired("elsewhere"), "{found:?}");
+    let words = &told.alerts[0].acts[0].why;
+    ensure!(words.contains("agent 003"), "{words}");
+    scene.daemon.stop(Signal::TERM)?;
+    Ok(())
+}
+
+#[test]
+fn alerts_that_come_late_or_again_are_told_so() -> Result<()> {
+    let mut scene = Scene::new(CONF, &[])?;
+    scene.daemon.stop(Signal::TERM)?;
+    let old =
+        |seconds, address| alert::old(Duration::from_secs(seconds), 5763, 10, &["sshd"], address);
+    let (late, too_late) = (old(60, V4), old(3600, "198.51.100.8"));
+    scene.home.append(&[&*late, &*too_late].concat())?;
+    scene.daemon = scene.home.start_dry(&[])?;
+    scene.alert(5763, "203.0.113.99", " address=203.0.113.99 ")?;
+    // The ban lasts from the alert's own time, and the page tells for how long it was made.
+    let told = why(&scene, V4)?;
+    ensure!(last(&scene, V4)? == fired("banned"), "{told:#?}");
+    let ban = told.bans.first().context("a ban")?;
+    let left = ban.seconds_left.context("an end")?;
+    ensure!(ban.seconds == Some(600) && left <= 540.0, "{ban:#?}");
+    let told = why(&scene, "198.51.100.8")?;
+    ensure!(
+        !told.banned && last(&scene, "198.51.100.8")? == fired("only_counted"),
+        "{told:#?}"
+    );
+
+    // The file is written anew, with what was read before.
+    std::fs::write(scene.home.alerts(), &late)?;
+    scene.alert(5763, "203.0.113.98", " address=203.0.113.98 ")?;
+    let found = last(&scene, V4)?;
+    ensure!(found == ("repeated".to_owned(), None), "{found:?}");
+    let told = why(&scene, V4)?;
+    ensure!(told.bans[0].offences == 1, "{told:#?}");
+    let text = page(&scene, V4)?;
+    ensure!(text.contains("it had been handled before"), "{text}");
     scene.daemon.stop(Signal::TERM)?;
     Ok(())
 }

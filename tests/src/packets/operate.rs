@@ -4,6 +4,7 @@ use std::fs;
 
 use anyhow::{Result, ensure};
 use tests::support::daemon::Enforcer;
+use xtask::netns::{offender_v4, offender_v6};
 
 use super::{Scene, on_each_enforcer};
 
@@ -24,6 +25,41 @@ on_each_enforcer! {
     fn packets_of_who_is_quiet_arrive_whatever_alerts_say_until_that_is_over(on) -> Result<()> {
         arrives_while_quiet(on)
     }
+
+    #[test]
+    fn a_guarded_address_is_dropped_when_its_ban_is_forced_and_not_before(on) -> Result<()> {
+        dropped_by_force(on, false)
+    }
+
+    #[test]
+    fn a_guarded_address_of_ipv6_is_dropped_when_its_ban_is_forced(on) -> Result<()> {
+        dropped_by_force(on, true)
+    }
+}
+
+/// The guard keeps the offender from an alert and from an order, but not from one with `--force`.
+fn dropped_by_force(enforcer: Enforcer, v6: bool) -> Result<()> {
+    let offender = if v6 {
+        offender_v6(7).to_string()
+    } else {
+        offender_v4(7).to_string()
+    };
+    let mut scene = Scene::new(enforcer, v6, &["--protect", &offender])?;
+    scene.alert(100_100)?;
+    scene.daemon.wait_for("no ban: ")?;
+    let order = ["ban", "--for", "1h", &offender];
+    let refused = scene.arfw(&order)?;
+    ensure!(refused.status.code() == Some(1), "{refused:?}");
+    scene.arrives(scene.offender)?;
+    ensure!(scene.bans()?.is_empty(), "{:?}", scene.bans()?);
+    let forced = scene.arfw(&[&order[..], &["--force"]].concat())?;
+    ensure!(forced.status.success(), "{forced:?}");
+    scene.is_dropped(5)?;
+    scene.arrives(scene.neighbour)?;
+    let output = scene.arfw(&["unban", &offender])?;
+    ensure!(output.status.success(), "{output:?}");
+    scene.arrives(scene.offender)?;
+    scene.end()
 }
 
 /// A ban for ten minutes is ended by `order`; then the offender's packets arrive.

@@ -1,7 +1,7 @@
 //! Every metric by its name. Names are stable: dashboards and rules hold them.
 
 /// Name, type and meaning of every metric. docs/metrics.md has the same.
-pub const ALL: [(&str, &str, &str); 38] = [
+pub const ALL: [(&str, &str, &str); 43] = [
     (
         "arfw_build_info",
         "gauge",
@@ -91,6 +91,16 @@ pub const ALL: [(&str, &str, &str); 38] = [
         "Executables not run for want of room, or at a stop.",
     ),
     (
+        "arfw_executables_running",
+        "gauge",
+        "Executables that run, or are about to.",
+    ),
+    (
+        "arfw_executables_waiting",
+        "gauge",
+        "Runs of executables that wait for a place, or for an earlier run for the same address.",
+    ),
+    (
         "arfw_sockets_destroyed_total",
         "counter",
         "TCP sockets with banned peers that were destroyed.",
@@ -157,6 +167,16 @@ pub const ALL: [(&str, &str, &str); 38] = [
         "Bytes of the alert file that are unread, or read and not decided yet.",
     ),
     (
+        "arfw_alert_lag_seconds",
+        "gauge",
+        "For how long the oldest of these bytes may have waited, at most; 0 when there are none.",
+    ),
+    (
+        "arfw_queue_batches",
+        "gauge",
+        "Batches of lines that were read and are not decided yet: up to 16 in the queue and one before it.",
+    ),
+    (
         "arfw_queue_full_total",
         "counter",
         "How often reading waited because the queue of batches was full.",
@@ -170,6 +190,11 @@ pub const ALL: [(&str, &str, &str); 38] = [
         "arfw_store_writable",
         "gauge",
         "0 while the store cannot be written.",
+    ),
+    (
+        "arfw_store_commit_seconds",
+        "histogram",
+        "How long it took to put what was learned on the disk, each time that it succeeded.",
     ),
     (
         "arfw_store_waiting_keys",

@@ -119,6 +119,12 @@ impl<T> Lanes<T> {
         self.adds.pop_front()
     }
 
+    /// Turns that have a place, and those that wait for one or for their lane.
+    pub(super) fn load(&self) -> (usize, usize) {
+        let waiting = self.lanes.values().map(|lane| lane.waiting.len());
+        (self.running, waiting.sum())
+    }
+
     /// A run ended: its place is free.
     pub(super) fn ended(&mut self, kind: Kind) {
         match kind {
