@@ -1,0 +1,293 @@
+//! One candidate on a link of its own, checked before it is measured: packets of those who are to be banned arrive
+//! before and do not afterwards, and an honest one's do at both times.
+//!
+//! The host's end of the link works as a network card does: by NAPI, with GRO. In the first measurement that happens
+//! at once on the CPU of the sender; in the second in a thread on another CPU, where the server is as well.
+
+use std::net::UdpSocket;
+use std::process::Command;
+use std::thread;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result, ensure};
+use rustix::process::Pid;
+use xtask::netns::{HOST_V4, INTERFACE, Link, Namespace, offender_v4};
+
+use super::candidate::{Candidate, Means};
+use super::filter::Filter;
+use super::frame::{self, Frame, datagram, offender};
+use super::honest::{self, Answered};
+use super::sender::{Limit, Sender, Sent, pin, threads, time_of};
+use crate::interrupt::Interrupt;
+use crate::shell;
+
+/// An address of the offender's that nobody bans.
+const HONEST: u16 = 60_000;
+
+/// An interface of the offender's that leads nowhere.
+const SINK: &str = "sink";
+
+/// Packets of a check: few enough of one turn that the socket has room for them.
+const CHECKED: u16 = 1_000;
+const TURN: usize = 50;
+
+/// What is sent before a measurement, so that it does not begin with the caches of another's.
+const WARM: Limit = Limit {
+    packets: 5_000,
+    time: Duration::from_millis(100),
+};
+
+/// How long a packet may be on its way.
+const PATIENCE: Duration = Duration::from_secs(2);
+
+/// One candidate.
+pub(super) struct Lane {
+    pub(super) candidate: Candidate,
+    // Before the link: fields are dropped in order.
+    filter: Box<dyn Filter>,
+    sender: Sender,
+    pool: Vec<Frame>,
+    server: UdpSocket,
+    client: UdpSocket,
+    /// The thread that receives, from the second measurement on.
+    receiver: Option<u32>,
+    link: Link,
+}
+
+/// What comes beside the honest client.
+#[derive(Clone, Copy)]
+pub(super) enum Flood<'a> {
+    None,
+    /// Out of another interface: the sender takes its time, and the host gets nothing.
+    Elsewhere(&'a Sender),
+    Here,
+}
+
+/// What a round of the second measurement gave.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Competed {
+    pub(super) answered: Answered,
+    /// Packets of the flood, and those of them that the receiver's ring had no room for.
+    pub(super) offered: u64,
+    pub(super) lost: u64,
+    pub(super) wall: Duration,
+    /// Time of the thread that receives.
+    pub(super) receiver: Duration,
+}
+
+impl Lane {
+    /// Makes the link, starts and fills the candidate, and checks it.
+    pub(super) fn open(
+        candidate: Candidate,
+        means: &Means<'_>,
+        interrupt: &Interrupt,
+    ) -> Result<Self> {
+        let link = Link::new()?;
+        as_a_card(&link)?;
+        let server = honest::socket(&link.host, HOST_V4.into())?;
+        let client = honest::socket(&link.offender, offender_v4(HONEST))?;
+        let port = server.local_addr()?.port();
+        let mut lane = Self {
+            candidate,
+            filter: candidate.start(means, interrupt, &link)?,
+            sender: Sender::open(&link.offender, INTERFACE)?,
+            pool: frame::pool(candidate.bans(), port),
+            server,
+            client,
+            receiver: None,
+            link,
+        };
+        lane.check(false)?;
+        lane.filter
+            .fill(interrupt, &lane.link, candidate.bans())
+            .with_context(|| format!("cannot fill {}", candidate.label()))?;
+        lane.check(true)?;
+        Ok(lane)
+    }
+
+    /// Sends from banned and honest addresses, and looks who arrives.
+    pub(super) fn check(&self, filled: bool) -> Result<()> {
+        let port = self.server.local_addr()?.port();
+        let bans = u32::from(self.candidate.bans());
+        // The first and the last among them.
+        let of = |number: u16| {
+            let number = u32::from(number) * (bans - 1) / u32::from(CHECKED - 1);
+            datagram(offender(u16::try_from(number).unwrap_or(0)), port)
+        };
+        let banned: Vec<Frame> = (0..CHECKED).map(of).collect();
+        let others = vec![datagram(offender(HONEST), port); usize::from(CHECKED)];
+        let drops = filled && self.candidate.drops();
+        let spares = !filled || self.candidate.lets_others_pass();
+        for (who, frames, expect) in [("banned", banned, !drops), ("honest", others, spares)] {
+            let arrived = self.arrivals(&frames, expect)?;
+            let expected = if expect { frames.len() } else { 0 };
+            let when = if filled { "with" } else { "before" };
+            ensure!(
+                arrived == expected,
+                "{}: of {CHECKED} packets of {who} addresses {arrived} arrived {when} the bans, and {expected} should",
+                self.candidate.label()
+            );
+        }
+        Ok(())
+    }
+
+    /// How many of `frames` the server's socket gets.
+    fn arrivals(&self, frames: &[Frame], expect: bool) -> Result<usize> {
+        const GRACE: Duration = Duration::from_millis(20);
+        self.server.set_nonblocking(true)?;
+        self.take_in();
+        let mut arrived = 0;
+        for turn in frames.chunks(TURN) {
+            let limit = Limit {
+                packets: turn.len() as u64,
+                time: PATIENCE,
+            };
+            self.sender.send_all(turn, limit)?;
+            let awaited = if expect { arrived + turn.len() } else { 0 };
+            let start = Instant::now();
+            arrived += self.take_in();
+            while arrived < awaited && start.elapsed() < PATIENCE {
+                arrived += self.take_in();
+            }
+        }
+        // Whatever should not be there has this long to come after all.
+        thread::sleep(GRACE);
+        Ok(arrived + self.take_in())
+    }
+
+    fn take_in(&self) -> usize {
+        let mut count = 0;
+        while self.server.recv(&mut [0; frame::LENGTH]).is_ok() {
+            count += 1;
+        }
+        count
+    }
+
+    /// A flood from one CPU, which receives as well; how much of it there was no room for.
+    pub(super) fn flood(&self, limit: Limit, cpu: usize) -> Result<(Sent, u64)> {
+        self.sender.flood(&self.pool, WARM, cpu)?;
+        let before = lost(&self.link.offender)?;
+        let sent = self.sender.flood(&self.pool, limit, cpu)?;
+        Ok((sent, lost(&self.link.offender)? - before))
+    }
+
+    /// From here on packets are received by a thread on `cpu`.
+    pub(super) fn receive_on(&mut self, cpu: usize) -> Result<()> {
+        let name = format!("napi/{INTERFACE}-");
+        let receiving = || threads(|comm| comm.starts_with(&name));
+        let before = receiving()?;
+        // What stands in /sys/class/net is of the namespace in which it was mounted.
+        let mut command = Command::new("ip");
+        command.args(["netns", "exec", self.link.host.name(), "sh", "-c"]);
+        command.arg(format!("echo 1 > /sys/class/net/{INTERFACE}/threaded"));
+        shell::look_up(&mut command).context("cannot have a thread receive")?;
+        let mut new = receiving()?;
+        new.retain(|pid| !before.contains(pid));
+        let [pid] = new[..] else {
+            anyhow::bail!("expected one thread {name}N that is new, found {new:?}");
+        };
+        let thread = i32::try_from(pid).ok().and_then(Pid::from_raw);
+        let thread = thread.context("that is no process")?;
+        pin(Some(thread), cpu).context("cannot move the thread that receives")?;
+        self.receiver = Some(pid);
+        Ok(())
+    }
+
+    /// An honest client asks for a while, and there is a flood or none at the same time.
+    ///
+    /// `cpus` are those of the sender and the client, and of the server and the thread that receives.
+    pub(super) fn compete(
+        &self,
+        flood: Flood<'_>,
+        time: Duration,
+        cpus: (usize, usize),
+    ) -> Result<Competed> {
+        let pid = self.receiver.context("no thread receives")?;
+        let limit = Limit {
+            packets: u64::MAX,
+            time,
+        };
+        let sender = match flood {
+            Flood::None => None,
+            Flood::Elsewhere(sink) => Some(sink),
+            Flood::Here => Some(&self.sender),
+        };
+        let pool = &self.pool;
+        let (lost_before, receiver_before) = (lost(&self.link.offender)?, time_of(pid)?);
+        let (answered, sent) = honest::answering(&self.server, cpus.1, || {
+            thread::scope(|scope| {
+                let send = |sender: &Sender| sender.flood(pool, limit, cpus.0);
+                let sending = sender.map(|sender| scope.spawn(move || send(sender)));
+                let server = self.server.local_addr()?;
+                let answered = honest::ask(&self.client, server, time, cpus.0);
+                let sent = sending.map(|sending| {
+                    let sent = sending.join();
+                    sent.unwrap_or_else(|panic| std::panic::resume_unwind(panic))
+                });
+                Ok((answered?, sent.transpose()?))
+            })
+        })?;
+        let here = sent.filter(|_| matches!(flood, Flood::Here));
+        Ok(Competed {
+            answered,
+            offered: here.map_or(0, |sent| sent.packets),
+            lost: lost(&self.link.offender)? - lost_before,
+            wall: here.map_or(answered.wall, |sent| sent.wall),
+            receiver: time_of(pid)?.saturating_sub(receiver_before),
+        })
+    }
+
+    /// A way out of the offender's that leads nowhere: what is sent there costs sending alone.
+    pub(super) fn sink(&self) -> Result<Sender> {
+        let offender = self.link.offender.name();
+        let ip = |words: &str| {
+            let mut command = Command::new("ip");
+            shell::look_up(command.args(["-netns", offender]).args(words.split(' ')))
+        };
+        // Without something that is redirected to it, an ifb does what a dummy does.
+        if ip(&format!("link add {SINK} type dummy")).is_err() {
+            ip(&format!("link add {SINK} type ifb"))
+                .context("the kernel has neither dummy nor ifb interfaces")?;
+            let mut tc = Command::new("tc");
+            tc.args(["-netns", offender, "qdisc", "replace", "dev", SINK]);
+            shell::look_up(tc.args(["root", "noqueue"]))?;
+        }
+        ip(&format!("link set {SINK} up"))?;
+        Sender::open(&self.link.offender, SINK)
+    }
+
+    /// Sends this candidate's packets out of `sink`.
+    pub(super) fn flood_elsewhere(&self, sink: &Sender, limit: Limit, cpu: usize) -> Result<Sent> {
+        sink.flood(&self.pool, WARM, cpu)?;
+        sink.flood(&self.pool, limit, cpu)
+    }
+
+    /// Checks once more, and ends the candidate in order.
+    pub(super) fn close(mut self) -> Result<()> {
+        self.check(true)?;
+        self.filter.stop()
+    }
+}
+
+/// The host's end takes packets as a card's driver does, and the offender's gives them one by one.
+fn as_a_card(link: &Link) -> Result<()> {
+    for (namespace, feature, state) in [(&link.host, "gro", "on"), (&link.offender, "tso", "off")] {
+        let mut command = Command::new("ethtool");
+        command.args(["--features", INTERFACE, feature, state]);
+        let ended = namespace.run(|| shell::look_up(&mut command))?;
+        ended.context("cannot set a feature of an interface")?;
+    }
+    Ok(())
+}
+
+/// Packets that the interface of a namespace sent and the other end had no room for.
+fn lost(offender: &Namespace) -> Result<u64> {
+    let mut command = Command::new("ip");
+    command.args(["-json", "-stats", "-netns", offender.name()]);
+    let text = shell::look_up(command.args(["link", "show", "dev", INTERFACE]))?;
+    let links: serde_json::Value = serde_json::from_str(&text)?;
+    let dropped = &links[0]["stats64"]["tx"]["dropped"];
+    dropped
+        .as_u64()
+        .context("`ip` does not tell how many packets were dropped")
+}
