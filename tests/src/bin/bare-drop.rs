@@ -7,14 +7,14 @@ use std::io::{self, Write as _};
 use std::path::PathBuf;
 
 use anyhow::{Context as _, Result};
-use tests::bare_drop::attach;
+use tests::flood::drop_all;
 
 fn main() -> Result<()> {
     let mut arguments = env::args().skip(1);
     let usage = "usage: bare-drop OBJECT INTERFACE";
     let object = PathBuf::from(arguments.next().context(usage)?);
     let interface = arguments.next().context(usage)?;
-    let attached = attach(&object, &interface)?;
+    let attached = drop_all(&object, &interface)?;
     writeln!(io::stdout(), "attached")?;
     io::copy(&mut io::stdin(), &mut io::sink())?;
     drop(attached);

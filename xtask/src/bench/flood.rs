@@ -8,11 +8,14 @@
 //! a card's queue is served there: an honest client asks that server, and its packets share the queue with the flood.
 
 mod candidate;
+mod card;
 mod filter;
 mod frame;
+mod helper;
 mod honest;
 mod lane;
 mod sender;
+mod sink;
 mod table;
 
 use std::path::{Path, PathBuf};
@@ -29,8 +32,9 @@ use crate::interrupt::Interrupt;
 use crate::shell::{self, say};
 use crate::workspace::Workspace;
 use candidate::{BANS, Candidate, Means};
-use lane::{Flood, Lane};
-use sender::{Limit, Sender};
+use lane::{Flood, How, Lane};
+use sender::Limit;
+use sink::Sink;
 use table::{Compared, Cost};
 
 /// How much is measured.
@@ -54,6 +58,10 @@ impl Options {
     }
 }
 
+/// Heads of the tables.
+const FROM_CARD: &str = "frames, as from a card";
+const FROM_SOCKET: &str = "from a socket of this machine";
+
 /// How long an honest client asks in one turn.
 const ASKING: Duration = Duration::from_millis(500);
 
@@ -66,7 +74,7 @@ pub(super) fn measure(
 ) -> Result<Value> {
     use clap::ValueEnum;
     let object = build::bench_object(ws)?;
-    let bare_drop = bare_drop(ws)?;
+    let [bare_drop, live_flood] = programs(ws)?;
     let candidates = Candidate::value_variants().iter().copied();
     let mut candidates: Vec<_> = candidates.filter(|&one| options.includes(one)).collect();
     let mut peers = vec![Peer::Ethtool];
@@ -92,17 +100,22 @@ pub(super) fn measure(
     let means = Means {
         daemon,
         bare_drop: &bare_drop,
+        live_flood: &live_flood,
         object: &object,
     };
     let open = |&one: &Candidate| {
         interrupt.check()?;
-        Lane::open(one, &means, interrupt)
+        Lane::open(one, &means, interrupt, near)
     };
     let mut lanes = candidates.iter().map(open).collect::<Result<Vec<_>>>()?;
-    let sink = lanes.first().context("nothing is to be measured")?.sink()?;
+    let first = lanes.first().context("nothing is to be measured")?;
+    let mut sink = first.sink(&means, interrupt, near)?;
 
-    let costs = costs(&lanes, &sink, interrupt, options, near)?;
-    say(format_args!("{}", table::costs(&costs)));
+    let mut of = |how| costs(&mut lanes, &mut sink, interrupt, how, options, near);
+    let from_card = of(How::Card)?;
+    let from_socket = of(How::Socket)?;
+    say(format_args!("{}", table::costs(FROM_CARD, &from_card)));
+    say(format_args!("{}", table::costs(FROM_SOCKET, &from_socket)));
     let mut compared = Vec::new();
     if near == far {
         say("  an honest client: SKIPPED, there is one CPU, and nothing else could send");
@@ -120,16 +133,18 @@ pub(super) fn measure(
         "packet_bytes": frame::LENGTH,
         "rounds": options.rounds,
         "packets": options.packets,
-        "cost": table::costs_json(&costs),
+        "from_card": table::costs_json(&from_card),
+        "from_socket": table::costs_json(&from_socket),
         "honest": table::compared_json(&compared),
     }))
 }
 
 /// Each lane in turn, `rounds` times, after sending alone.
 fn costs(
-    lanes: &[Lane],
-    sink: &Sender,
+    lanes: &mut [Lane],
+    sink: &mut Sink,
     interrupt: &Interrupt,
+    how: How,
     options: &Options,
     cpu: usize,
 ) -> Result<Vec<Cost>> {
@@ -143,10 +158,10 @@ fn costs(
         Cost::new(candidate.label(), candidate.bans())
     }));
     for _ in 0..options.rounds {
-        costs[0].add(lanes[0].flood_elsewhere(sink, limit, cpu)?, 0);
-        for (lane, cost) in lanes.iter().zip(&mut costs[1..]) {
+        costs[0].add(sink.flood(interrupt, how, limit, cpu)?, 0);
+        for (lane, cost) in lanes.iter_mut().zip(&mut costs[1..]) {
             interrupt.check()?;
-            let (sent, lost) = lane.flood(limit, cpu)?;
+            let (sent, lost) = lane.flood(interrupt, how, limit, cpu)?;
             cost.add(sent, lost);
         }
     }
@@ -156,7 +171,7 @@ fn costs(
 /// An honest client in each lane in turn, after one with no flood, and one with a flood that goes elsewhere.
 fn compete(
     lanes: &[Lane],
-    sink: &Sender,
+    sink: &Sink,
     interrupt: &Interrupt,
     options: &Options,
     cpus: (usize, usize),
@@ -183,10 +198,14 @@ fn compete(
     Ok(compared)
 }
 
-/// Builds the program that drops everything.
-fn bare_drop(ws: &Workspace) -> Result<PathBuf> {
+/// Builds the programs that drop everything, and that send as a card does.
+fn programs(ws: &Workspace) -> Result<[PathBuf; 2]> {
+    const NAMES: [&str; 2] = ["bare-drop", "live-flood"];
     let mut cargo = ws.cargo();
     cargo.args(["build", "--quiet", "--release", "--package", "tests"]);
-    shell::run(cargo.args(["--bin", "bare-drop"]))?;
-    Ok(ws.target.join("release").join("bare-drop"))
+    for name in NAMES {
+        cargo.args(["--bin", name]);
+    }
+    shell::run(&mut cargo)?;
+    Ok(NAMES.map(|name| ws.target.join("release").join(name)))
 }

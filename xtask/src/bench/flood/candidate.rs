@@ -51,9 +51,17 @@ pub(crate) enum Candidate {
 /// What the candidates are started from.
 pub(super) struct Means<'a> {
     pub(super) daemon: &'a Path,
-    /// `bare-drop`, and the object that it loads.
+    /// Where `bare-drop` and `live-flood` are, and the object that they load.
     pub(super) bare_drop: &'a Path,
+    pub(super) live_flood: &'a Path,
     pub(super) object: &'a Path,
+}
+
+impl Means<'_> {
+    /// What sends as a card does, and the object that it loads.
+    pub(super) fn live_flood(&self) -> (&Path, &Path) {
+        (self.live_flood, self.object)
+    }
 }
 
 impl Candidate {

@@ -3,20 +3,17 @@
 //! Programs run in the host's namespace. Whether they drop whom they should is not decided here.
 
 use std::fmt::Write as _;
-use std::fs::File;
-use std::io::{BufRead as _, BufReader, Write as _};
-use std::os::unix::process::CommandExt;
-use std::path::Path;
-use std::process::{Child, Command, Stdio};
-use std::sync::mpsc::{self, Receiver, TryRecvError};
-use std::thread;
+use std::fs;
+use std::io::Write as _;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
 use std::time::Instant;
 
-use anyhow::{Context, Result, bail, ensure};
-use tempfile::TempDir;
+use anyhow::{Context, Result, ensure};
 use xtask::netns::{INTERFACE, Link};
 
 use super::frame::offender;
+use super::helper::Helper;
 use crate::bench::{BANNING, BANNING_RULE, until_banned};
 use crate::interrupt::Interrupt;
 use crate::scene::{Alerts, Scene, alert};
@@ -171,68 +168,10 @@ impl Filter for Ipset {
     }
 }
 
-/// A program that runs as long as it drops, and is asked line by line.
-pub(super) struct Helper {
-    child: Child,
-    lines: Receiver<String>,
-    directory: TempDir,
-}
-
-impl Helper {
-    fn start(link: &Link, command: &mut Command) -> Result<Self> {
-        let directory = tempfile::tempdir().context("cannot make a directory")?;
-        let said = File::create(directory.path().join("said"))?;
-        command.stdin(Stdio::piped()).stdout(Stdio::piped());
-        command.stderr(said).process_group(0);
-        let name = command.get_program().to_string_lossy().into_owned();
-        let child = link.host.spawn(command);
-        let mut child = child.with_context(|| format!("cannot start `{name}`"))?;
-        let (sender, lines) = mpsc::channel();
-        if let Some(stdout) = child.stdout.take() {
-            thread::spawn(move || {
-                let lines = BufReader::new(stdout).lines().map_while(Result::ok);
-                // Ends with the program, or when nobody listens.
-                lines.for_each(|line| drop(sender.send(line)));
-            });
-        }
-        Ok(Self {
-            child,
-            lines,
-            directory,
-        })
-    }
-
-    /// Waits for a line that is this word.
-    fn await_word(&mut self, interrupt: &Interrupt, word: &str) -> Result<()> {
-        interrupt.wait(word, || match self.lines.try_recv() {
-            Ok(line) => Ok((line == word).then_some(())),
-            Err(TryRecvError::Empty) => Ok(None),
-            Err(TryRecvError::Disconnected) => {
-                let said = std::fs::read_to_string(self.directory.path().join("said"));
-                bail!("the program ended: {}", said.unwrap_or_default().trim())
-            }
-        })
-    }
-
-    fn tell(&mut self, line: &str) -> Result<()> {
-        let stdin = self.child.stdin.as_mut().context("it does not listen")?;
-        writeln!(stdin, "{line}").context("cannot tell the program what to do")
-    }
-}
-
-impl Drop for Helper {
-    fn drop(&mut self) {
-        // The end of its input is the end of it; whatever holds it up is ended with force.
-        drop(self.child.stdin.take());
-        let _ = self.child.kill();
-        let _ = self.child.wait();
-    }
-}
-
 /// A program that drops everything, honest or not: no filter on this hook costs less.
 pub(super) struct BareDrop {
-    program: std::path::PathBuf,
-    object: std::path::PathBuf,
+    program: PathBuf,
+    object: PathBuf,
     helper: Option<Helper>,
 }
 
@@ -251,7 +190,7 @@ impl Filter for BareDrop {
     fn fill(&mut self, interrupt: &Interrupt, link: &Link, _: u16) -> Result<()> {
         let mut command = Command::new(&self.program);
         command.arg(&self.object).arg(INTERFACE);
-        let mut helper = Helper::start(link, &mut command)?;
+        let mut helper = Helper::start(&link.host, &mut command)?;
         helper.await_word(interrupt, "attached")?;
         self.helper = Some(helper);
         Ok(())
@@ -281,7 +220,7 @@ impl XdpFilter {
     pub(super) fn start(interrupt: &Interrupt, link: &Link) -> Result<Self> {
         let mut command = Command::new("unshare");
         command.args(["--mount", "sh", "-c", XDP_FILTER, "sh", INTERFACE]);
-        let mut helper = Helper::start(link, &mut command)?;
+        let mut helper = Helper::start(&link.host, &mut command)?;
         helper.await_word(interrupt, "loaded")?;
         Ok(Self(helper))
     }
@@ -289,8 +228,8 @@ impl XdpFilter {
 
 impl Filter for XdpFilter {
     fn fill(&mut self, interrupt: &Interrupt, _: &Link, bans: u16) -> Result<()> {
-        let file = self.0.directory.path().join("batch");
-        std::fs::write(&file, batch(bans)).context("cannot write for `bpftool`")?;
+        let file = self.0.directory().join("batch");
+        fs::write(&file, batch(bans)).context("cannot write for `bpftool`")?;
         self.0.tell(&file.display().to_string())?;
         self.0.await_word(interrupt, "filled")
     }

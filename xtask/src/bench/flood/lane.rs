@@ -14,25 +14,24 @@ use rustix::process::Pid;
 use xtask::netns::{HOST_V4, INTERFACE, Link, Namespace, offender_v4};
 
 use super::candidate::{Candidate, Means};
+use super::card::Card;
 use super::filter::Filter;
 use super::frame::{self, Frame, datagram, offender};
 use super::honest::{self, Answered};
 use super::sender::{Limit, Sender, Sent, pin, threads, time_of};
+use super::sink::{Sink, feature};
 use crate::interrupt::Interrupt;
 use crate::shell;
 
 /// An address of the offender's that nobody bans.
 const HONEST: u16 = 60_000;
 
-/// An interface of the offender's that leads nowhere.
-const SINK: &str = "sink";
-
 /// Packets of a check: few enough of one turn that the socket has room for them.
 const CHECKED: u16 = 1_000;
 const TURN: usize = 50;
 
 /// What is sent before a measurement, so that it does not begin with the caches of another's.
-const WARM: Limit = Limit {
+pub(super) const WARM: Limit = Limit {
     packets: 5_000,
     time: Duration::from_millis(100),
 };
@@ -46,6 +45,7 @@ pub(super) struct Lane {
     // Before the link: fields are dropped in order.
     filter: Box<dyn Filter>,
     sender: Sender,
+    card: Card,
     pool: Vec<Frame>,
     server: UdpSocket,
     client: UdpSocket,
@@ -54,12 +54,21 @@ pub(super) struct Lane {
     link: Link,
 }
 
+/// What the flood is sent by.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum How {
+    /// As a network card brings it.
+    Card,
+    /// As another process of this machine sends it.
+    Socket,
+}
+
 /// What comes beside the honest client.
 #[derive(Clone, Copy)]
 pub(super) enum Flood<'a> {
     None,
     /// Out of another interface: the sender takes its time, and the host gets nothing.
-    Elsewhere(&'a Sender),
+    Elsewhere(&'a Sink),
     Here,
 }
 
@@ -81,17 +90,20 @@ impl Lane {
         candidate: Candidate,
         means: &Means<'_>,
         interrupt: &Interrupt,
+        cpu: usize,
     ) -> Result<Self> {
         let link = Link::new()?;
         as_a_card(&link)?;
         let server = honest::socket(&link.host, HOST_V4.into())?;
         let client = honest::socket(&link.offender, offender_v4(HONEST))?;
-        let port = server.local_addr()?.port();
+        let pool = frame::pool(candidate.bans(), server.local_addr()?.port());
+        let out = (&link.offender, INTERFACE);
         let mut lane = Self {
             candidate,
             filter: candidate.start(means, interrupt, &link)?,
             sender: Sender::open(&link.offender, INTERFACE)?,
-            pool: frame::pool(candidate.bans(), port),
+            card: Card::start(interrupt, means.live_flood(), out, &pool, cpu)?,
+            pool,
             server,
             client,
             receiver: None,
@@ -164,10 +176,20 @@ impl Lane {
     }
 
     /// A flood from one CPU, which receives as well; how much of it there was no room for.
-    pub(super) fn flood(&self, limit: Limit, cpu: usize) -> Result<(Sent, u64)> {
-        self.sender.flood(&self.pool, WARM, cpu)?;
+    pub(super) fn flood(
+        &mut self,
+        interrupt: &Interrupt,
+        how: How,
+        limit: Limit,
+        cpu: usize,
+    ) -> Result<(Sent, u64)> {
+        let mut send = |limit| match how {
+            How::Card => self.card.flood(interrupt, limit),
+            How::Socket => self.sender.flood(&self.pool, limit, cpu),
+        };
+        send(WARM)?;
         let before = lost(&self.link.offender)?;
-        let sent = self.sender.flood(&self.pool, limit, cpu)?;
+        let sent = send(limit)?;
         Ok((sent, lost(&self.link.offender)? - before))
     }
 
@@ -209,7 +231,7 @@ impl Lane {
         };
         let sender = match flood {
             Flood::None => None,
-            Flood::Elsewhere(sink) => Some(sink),
+            Flood::Elsewhere(sink) => Some(sink.sender()),
             Flood::Here => Some(&self.sender),
         };
         let pool = &self.pool;
@@ -237,29 +259,14 @@ impl Lane {
         })
     }
 
-    /// A way out of the offender's that leads nowhere: what is sent there costs sending alone.
-    pub(super) fn sink(&self) -> Result<Sender> {
-        let offender = self.link.offender.name();
-        let ip = |words: &str| {
-            let mut command = Command::new("ip");
-            shell::look_up(command.args(["-netns", offender]).args(words.split(' ')))
-        };
-        // Without something that is redirected to it, an ifb does what a dummy does.
-        if ip(&format!("link add {SINK} type dummy")).is_err() {
-            ip(&format!("link add {SINK} type ifb"))
-                .context("the kernel has neither dummy nor ifb interfaces")?;
-            let mut tc = Command::new("tc");
-            tc.args(["-netns", offender, "qdisc", "replace", "dev", SINK]);
-            shell::look_up(tc.args(["root", "noqueue"]))?;
-        }
-        ip(&format!("link set {SINK} up"))?;
-        Sender::open(&self.link.offender, SINK)
-    }
-
-    /// Sends this candidate's packets out of `sink`.
-    pub(super) fn flood_elsewhere(&self, sink: &Sender, limit: Limit, cpu: usize) -> Result<Sent> {
-        sink.flood(&self.pool, WARM, cpu)?;
-        sink.flood(&self.pool, limit, cpu)
+    /// Ways out that lead nowhere, for the flood of this candidate.
+    pub(super) fn sink(
+        &self,
+        means: &Means<'_>,
+        interrupt: &Interrupt,
+        cpu: usize,
+    ) -> Result<Sink> {
+        Sink::open(&self.link.offender, means, interrupt, &self.pool, cpu)
     }
 
     /// Checks once more, and ends the candidate in order.
@@ -271,13 +278,8 @@ impl Lane {
 
 /// The host's end takes packets as a card's driver does, and the offender's gives them one by one.
 fn as_a_card(link: &Link) -> Result<()> {
-    for (namespace, feature, state) in [(&link.host, "gro", "on"), (&link.offender, "tso", "off")] {
-        let mut command = Command::new("ethtool");
-        command.args(["--features", INTERFACE, feature, state]);
-        let ended = namespace.run(|| shell::look_up(&mut command))?;
-        ended.context("cannot set a feature of an interface")?;
-    }
-    Ok(())
+    feature(&link.host, INTERFACE, "gro", "on")?;
+    feature(&link.offender, INTERFACE, "tso", "off")
 }
 
 /// Packets that the interface of a namespace sent and the other end had no room for.

@@ -27,7 +27,7 @@ const BATCH: usize = 64;
 /// An interface that frames go out of.
 pub(super) struct Sender(OwnedFd);
 
-/// What may end sending, whichever comes first.
+/// What ends sending, whichever comes first.
 #[derive(Clone, Copy)]
 pub(super) struct Limit {
     pub(super) packets: u64,
@@ -136,8 +136,8 @@ fn own_time() -> Duration {
     Duration::try_from(time).unwrap_or_default()
 }
 
-/// The kernel's thread for softirqs of one CPU.
-fn softirqs_of(cpu: usize) -> Result<u32> {
+/// The kernel's thread for softirqs of one CPU, which does those that could not be done at once.
+pub(super) fn softirqs_of(cpu: usize) -> Result<u32> {
     let name = format!("ksoftirqd/{cpu}");
     let pid = threads(|comm| comm == name)?.into_iter().next();
     pid.with_context(|| format!("there is no {name}"))

@@ -91,12 +91,11 @@ impl Compared {
     }
 }
 
-/// The first table.
-pub(super) fn costs(costs: &[Cost]) -> String {
-    let mut table = "\
-  one CPU sends and receives         packets/s: best     median   CPU ns a packet   received: median    least   times ours
-"
-    .to_owned();
+/// A table of the first measurement.
+pub(super) fn costs(head: &str, costs: &[Cost]) -> String {
+    let mut table = format!(
+        "  {head:<32}   packets/s: best     median   CPU ns a packet   received: median    least   times ours\n"
+    );
     let Some(sending) = costs.first() else {
         return table;
     };
@@ -279,7 +278,7 @@ mod tests {
         sending.add(sent(1_000_000, 1_000, 500), 0);
         native.add(sent(1_000_000, 1_000, 700), 0);
         other.add(sent(1_000_000, 1_000, 1_000), 0);
-        let table = costs(&[sending, native, other]);
+        let table = costs("sent somehow", &[sending, native, other]);
         let last = |label: &str| {
             let row = table.lines().find(|row| row.contains(label)).unwrap();
             row.split_whitespace().last().unwrap().to_owned()
