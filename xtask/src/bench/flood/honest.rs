@@ -1,7 +1,7 @@
 //! An honest client that asks, and a server that answers, both over UDP and past the same filter as the flood.
 //!
-//! One question is out at a time, as a client does that waits for what it has asked for. What the server does not
-//! know as a question it reads and does not answer.
+//! Questions come at a steady rate, whatever becomes of those before: what is told is how many of them are answered, and
+//! how soon. What the server does not know as a question it reads and does not answer.
 
 use std::io::{self, ErrorKind};
 use std::net::{IpAddr, SocketAddr, UdpSocket};
@@ -14,8 +14,14 @@ use xtask::netns::Namespace;
 
 use super::sender::pin;
 
-/// How long a client waits before it asks the next question.
-const PATIENCE: Duration = Duration::from_millis(10);
+/// Questions a second.
+pub(super) const RATE: u32 = 2_000;
+
+/// How long after the last question the client waits for answers.
+const PATIENCE: Duration = Duration::from_millis(100);
+
+/// How soon a thread that waits notices that it is to stop.
+const GLANCE: Duration = Duration::from_millis(10);
 
 /// What a question begins with; the flood's packets are of zeros.
 const QUESTION: [u8; 8] = *b"question";
@@ -24,11 +30,11 @@ const QUESTION: [u8; 8] = *b"question";
 const LENGTH: usize = QUESTION.len() + size_of::<u64>();
 
 /// What the client got.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug, Default)]
 pub(super) struct Answered {
     pub(super) asked: u64,
-    pub(super) answered: u64,
-    pub(super) wall: Duration,
+    /// From each question that was answered to its answer.
+    pub(super) after: Vec<Duration>,
 }
 
 /// A socket of UDP at an address of a namespace.
@@ -46,7 +52,7 @@ pub(super) fn answering<T>(
 ) -> Result<T> {
     let stop = AtomicBool::new(false);
     server.set_nonblocking(false)?;
-    server.set_read_timeout(Some(PATIENCE))?;
+    server.set_read_timeout(Some(GLANCE))?;
     thread::scope(|scope| {
         let answerer = scope.spawn(|| -> Result<()> {
             pin(None, cpu)?;
@@ -75,7 +81,7 @@ fn answer(server: &UdpSocket, stop: &AtomicBool) -> io::Result<()> {
     Ok(())
 }
 
-/// Asks `server` from `client` one question after the other, on a thread on `cpu`.
+/// Asks `server` from `client` for a while, on a thread on `cpu`.
 pub(super) fn ask(
     client: &UdpSocket,
     server: SocketAddr,
@@ -84,44 +90,57 @@ pub(super) fn ask(
 ) -> Result<Answered> {
     let on_cpu = || {
         pin(None, cpu)?;
-        ask_here(client, server, time)
+        ask_here(client, server, time).context("the client failed")
     };
     let joined = thread::scope(|scope| scope.spawn(on_cpu).join());
     joined.unwrap_or_else(|panic| std::panic::resume_unwind(panic))
 }
 
-fn ask_here(client: &UdpSocket, server: SocketAddr, time: Duration) -> Result<Answered> {
-    client.set_read_timeout(Some(PATIENCE))?;
-    let start = Instant::now();
-    let (mut asked, mut answered) = (0_u64, 0);
-    while start.elapsed() < time {
-        let question = [QUESTION, asked.to_be_bytes()].concat();
-        asked += 1;
-        client
-            .send_to(&question, server)
-            .context("the client cannot ask")?;
-        answered += u64::from(is_answered(client, &question).context("the client failed")?);
+fn ask_here(client: &UdpSocket, server: SocketAddr, time: Duration) -> io::Result<Answered> {
+    // Answers to whoever asked before from this address.
+    client.set_nonblocking(true)?;
+    while client.recv(&mut [0; LENGTH]).is_ok() {}
+    client.set_nonblocking(false)?;
+    let (start, interval) = (Instant::now(), Duration::from_secs(1) / RATE);
+    let mut asked: Vec<Instant> = Vec::new();
+    let mut after = Vec::new();
+    // Late questions are made up for, so the mean rate holds on a busy machine.
+    let mut due = start;
+    while due < start + time {
+        let wait = due.saturating_duration_since(Instant::now());
+        if !wait.is_zero() {
+            after.extend(hear(client, &asked, wait)?);
+            continue;
+        }
+        let number = (asked.len() as u64).to_be_bytes();
+        asked.push(Instant::now());
+        client.send_to(&[QUESTION, number].concat(), server)?;
+        due += interval;
+    }
+    let end = Instant::now() + PATIENCE;
+    while after.len() < asked.len() && Instant::now() < end {
+        after.extend(hear(client, &asked, GLANCE)?);
     }
     Ok(Answered {
-        asked,
-        answered,
-        wall: start.elapsed(),
+        asked: asked.len() as u64,
+        after,
     })
 }
 
-/// Whether the answer to this question comes in time; those to earlier ones do not count.
-fn is_answered(client: &UdpSocket, question: &[u8]) -> io::Result<bool> {
+/// Waits so long for an answer; how long after its question it came.
+fn hear(client: &UdpSocket, asked: &[Instant], wait: Duration) -> io::Result<Option<Duration>> {
     let mut message = [0; LENGTH];
-    let start = Instant::now();
-    while start.elapsed() < PATIENCE {
-        match client.recv(&mut message) {
-            Ok(length) if message[..length] == *question => return Ok(true),
-            Ok(_) => {}
-            Err(error) if is_nothing(&error) => return Ok(false),
-            Err(error) => return Err(error),
-        }
-    }
-    Ok(false)
+    client.set_read_timeout(Some(wait))?;
+    let length = match client.recv(&mut message) {
+        Ok(length) => length,
+        Err(error) if is_nothing(&error) => return Ok(None),
+        Err(error) => return Err(error),
+    };
+    let number = message[..length].strip_prefix(&QUESTION);
+    let number = number.and_then(|number| number.try_into().ok());
+    let number = number.map(u64::from_be_bytes);
+    let question = number.and_then(|number| asked.get(usize::try_from(number).ok()?));
+    Ok(question.map(Instant::elapsed))
 }
 
 fn is_nothing(error: &io::Error) -> bool {
@@ -143,16 +162,19 @@ mod tests {
         let address = server.local_addr().unwrap();
         let flooder = UdpSocket::bind("127.0.0.1:0").unwrap();
         flooder.send_to(&[0; LENGTH], address).unwrap();
-        // An answer to another question does not count as one.
-        let late = [QUESTION, u64::MAX.to_be_bytes()].concat();
-        server.send_to(&late, client.local_addr().unwrap()).unwrap();
+        // An answer to a client before this one.
+        let late = [QUESTION, 0_u64.to_be_bytes()].concat();
+        for _ in 0..200 {
+            server.send_to(&late, client.local_addr().unwrap()).unwrap();
+        }
         let (cpu, _) = cpus().unwrap();
         let answered = answering(&server, cpu, || {
             ask(&client, address, Duration::from_millis(50), cpu)
         });
         let answered = answered.unwrap();
-        assert!(answered.answered > 0, "{answered:?}");
-        assert!(answered.answered <= answered.asked, "{answered:?}");
+        assert_eq!(answered.asked, 100, "{answered:?}");
+        assert!(!answered.after.is_empty(), "{answered:?}");
+        assert!(answered.after.len() <= 100, "{answered:?}");
         flooder.set_nonblocking(true).unwrap();
         let answer = flooder.recv(&mut [0; LENGTH]).map_err(|error| error.kind());
         assert_eq!(answer, Err(ErrorKind::WouldBlock));

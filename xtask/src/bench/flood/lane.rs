@@ -73,7 +73,7 @@ pub(super) enum Flood<'a> {
 }
 
 /// What a round of the second measurement gave.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub(super) struct Competed {
     pub(super) answered: Answered,
     /// Packets of the flood, and those of them that the receiver's ring had no room for.
@@ -254,7 +254,7 @@ impl Lane {
             answered,
             offered: here.map_or(0, |sent| sent.packets),
             lost: lost(&self.link.offender)? - lost_before,
-            wall: here.map_or(answered.wall, |sent| sent.wall),
+            wall: here.map_or(time, |sent| sent.wall),
             receiver: time_of(pid)?.saturating_sub(receiver_before),
         })
     }

@@ -6,10 +6,12 @@ use std::time::Duration;
 use serde_json::{Value, json};
 
 use super::candidate::Candidate;
+use super::honest::RATE;
 use super::lane::Competed;
 use super::sender::Sent;
+use crate::bench::figures::{Times, micros};
 
-/// Rounds of one candidate in the first measurement.
+/// Rounds of one in the first measurement.
 pub(super) struct Cost {
     label: &'static str,
     bans: u16,
@@ -86,8 +88,18 @@ impl Compared {
         median(&self.rounds.iter().map(of).collect::<Vec<_>>())
     }
 
-    fn answers(&self) -> f64 {
-        self.each(|round| rate(round.answered.answered, round.answered.wall))
+    /// Share of the questions that are answered, of all rounds.
+    fn answered(&self) -> f64 {
+        let answered = |round: &Competed| round.answered.after.len() as u64;
+        let answered: u64 = self.rounds.iter().map(answered).sum();
+        let asked: u64 = self.rounds.iter().map(|round| round.answered.asked).sum();
+        count(answered) / count(asked)
+    }
+
+    /// From a question to its answer, of all rounds; `None` when none was answered.
+    fn after(&self) -> Option<Times> {
+        let after = self.rounds.iter().flat_map(|round| &round.answered.after);
+        Times::new(after.copied().collect())
     }
 }
 
@@ -131,33 +143,34 @@ pub(super) fn costs(head: &str, costs: &[Cost]) -> String {
     table
 }
 
-/// The second table.
+/// The table of the second measurement.
 pub(super) fn compared(compared: &[Compared]) -> String {
-    let mut table = "\
-  another CPU receives and serves    flood, offered/s   received/s   receiver ns a packet   questions answered/s   of no flood   of asked
-"
-    .to_owned();
-    let undisturbed = compared.first().map_or(f64::NAN, Compared::answers);
+    let mut table = format!(
+        "  another CPU receives and serves    flood, offered/s   received/s   ns a packet   of {RATE} questions/s answered   after us: median      p99\n"
+    );
     for one in compared {
-        let each = |of: fn(&Competed) -> f64| one.each(of);
-        let of_asked =
-            each(|round| count(round.answered.answered) / count(round.answered.asked.max(1)));
+        let after = one.after();
+        let after = |percent| {
+            let times = after.as_ref();
+            times.map_or(f64::NAN, |times| micros(times.percentile(percent)))
+        };
+        // Writing to a string does not fail.
         let _ = writeln!(
             table,
-            "  {:<32} {:>18.0} {:>12.0} {:>22.0} {:>22.0} {:>12.1}% {:>9.1}%",
+            "  {:<32} {:>18.0} {:>12.0} {:>13.0} {:>29.1}% {:>18.0} {:>8.0}",
             one.label,
-            each(|round| rate(round.offered, round.wall)),
-            each(received_rate),
-            each(|round| nanos_each(round.receiver, received(round))),
-            one.answers(),
-            one.answers() / undisturbed * 100.0,
-            of_asked * 100.0,
+            one.each(|round| rate(round.offered, round.wall)),
+            one.each(received_rate),
+            one.each(|round| nanos_each(round.receiver, received(round))),
+            one.answered() * 100.0,
+            after(50),
+            after(99),
         );
     }
     table
 }
 
-/// All rounds of the first table.
+/// All rounds of the first measurement.
 pub(super) fn costs_json(costs: &[Cost]) -> Value {
     let all = costs.iter().map(|cost| {
         let received = costs.first().map(|sending| cost.received(sending));
@@ -173,20 +186,23 @@ pub(super) fn costs_json(costs: &[Cost]) -> Value {
     all.collect()
 }
 
-/// All rounds of the second table.
+/// All rounds of the second measurement.
 pub(super) fn compared_json(compared: &[Compared]) -> Value {
     let all = compared.iter().map(|one| {
         let rounds = one.rounds.iter().map(|round| {
             json!({
                 "offered_per_second": rate(round.offered, round.wall),
                 "received_per_second": received_rate(round),
-                "receiver_ns": round.receiver.as_nanos().to_string().parse::<u64>().ok(),
+                "receiver_ns_a_packet": nanos_each(round.receiver, received(round)),
                 "asked": round.answered.asked,
-                "answered": round.answered.answered,
-                "answered_per_second": rate(round.answered.answered, round.answered.wall),
+                "answered": round.answered.after.len(),
             })
         });
-        json!({ "what": one.label, "rounds": rounds.collect::<Vec<_>>() })
+        json!({
+            "what": one.label,
+            "rounds": rounds.collect::<Vec<_>>(),
+            "answered_after": one.after().map(|times| times.json()),
+        })
     });
     all.collect()
 }
@@ -302,8 +318,7 @@ mod tests {
         let round = Competed {
             answered: Answered {
                 asked: 100,
-                answered: 50,
-                wall: Duration::from_millis(500),
+                after: vec![Duration::from_micros(70); 25],
             },
             offered: 1_000,
             lost: 300,
@@ -314,7 +329,9 @@ mod tests {
         near(&[received_rate(&round)], &[1_600.0]);
         near(&[nanos_each(round.receiver, received(&round))], &[500.0]);
         let mut compared = Compared::new("one");
-        compared.add(round);
-        near(&[compared.answers()], &[100.0]);
+        compared.add(round.clone());
+        near(&[compared.answered()], &[0.25]);
+        let median = compared.after().unwrap().median();
+        assert_eq!(median, Duration::from_micros(70));
     }
 }
