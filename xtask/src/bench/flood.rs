@@ -9,6 +9,7 @@
 
 mod candidate;
 mod card;
+mod check;
 mod filter;
 mod frame;
 mod helper;
@@ -127,7 +128,7 @@ pub(super) fn measure(
         say(format_args!("{}", table::compared(&compared)));
     }
     for lane in lanes {
-        lane.close()?;
+        lane.close(interrupt)?;
     }
     Ok(json!({
         "packet_bytes": frame::LENGTH,

@@ -63,7 +63,7 @@ pub(super) fn pool(bans: u16, port: u16) -> Vec<Frame> {
 
 /// One number below `bans` for each number of 32 bits, all about as often.
 fn pick(random: u32, bans: u16) -> u16 {
-    let share = u64::from(random) * u64::from(bans) >> 32;
+    let share = (u64::from(random) * u64::from(bans)) >> 32;
     u16::try_from(share).unwrap_or(0)
 }
 

@@ -1,5 +1,4 @@
-//! One candidate on a link of its own, checked before it is measured: packets of those who are to be banned arrive
-//! before and do not afterwards, and an honest one's do at both times.
+//! One candidate on a link of its own, and what is done to it.
 //!
 //! The host's end of the link works as a network card does: by NAPI, with GRO. In the first measurement that happens
 //! at once on the CPU of the sender; in the second in a thread on another CPU, where the server is as well.
@@ -7,16 +6,16 @@
 use std::net::UdpSocket;
 use std::process::Command;
 use std::thread;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
-use anyhow::{Context, Result, ensure};
+use anyhow::{Context, Result};
 use rustix::process::Pid;
 use xtask::netns::{HOST_V4, INTERFACE, Link, Namespace, offender_v4};
 
 use super::candidate::{Candidate, Means};
 use super::card::Card;
 use super::filter::Filter;
-use super::frame::{self, Frame, datagram, offender};
+use super::frame::{self, Frame};
 use super::honest::{self, Answered};
 use super::sender::{Limit, Sender, Sent, pin, threads, time_of};
 use super::sink::{Sink, feature};
@@ -24,11 +23,7 @@ use crate::interrupt::Interrupt;
 use crate::shell;
 
 /// An address of the offender's that nobody bans.
-const HONEST: u16 = 60_000;
-
-/// Packets of a check: few enough of one turn that the socket has room for them.
-const CHECKED: u16 = 1_000;
-const TURN: usize = 50;
+pub(super) const HONEST: u16 = 60_000;
 
 /// What is sent before a measurement, so that it does not begin with the caches of another's.
 pub(super) const WARM: Limit = Limit {
@@ -36,18 +31,15 @@ pub(super) const WARM: Limit = Limit {
     time: Duration::from_millis(100),
 };
 
-/// How long a packet may be on its way.
-const PATIENCE: Duration = Duration::from_secs(2);
-
 /// One candidate.
 pub(super) struct Lane {
     pub(super) candidate: Candidate,
     // Before the link: fields are dropped in order.
     filter: Box<dyn Filter>,
-    sender: Sender,
-    card: Card,
+    pub(super) sender: Sender,
+    pub(super) card: Card,
     pool: Vec<Frame>,
-    server: UdpSocket,
+    pub(super) server: UdpSocket,
     client: UdpSocket,
     /// The thread that receives, from the second measurement on.
     receiver: Option<u32>,
@@ -109,70 +101,12 @@ impl Lane {
             receiver: None,
             link,
         };
-        lane.check(false)?;
+        lane.check(interrupt, false)?;
         lane.filter
             .fill(interrupt, &lane.link, candidate.bans())
             .with_context(|| format!("cannot fill {}", candidate.label()))?;
-        lane.check(true)?;
+        lane.check(interrupt, true)?;
         Ok(lane)
-    }
-
-    /// Sends from banned and honest addresses, and looks who arrives.
-    pub(super) fn check(&self, filled: bool) -> Result<()> {
-        let port = self.server.local_addr()?.port();
-        let bans = u32::from(self.candidate.bans());
-        // The first and the last among them.
-        let of = |number: u16| {
-            let number = u32::from(number) * (bans - 1) / u32::from(CHECKED - 1);
-            datagram(offender(u16::try_from(number).unwrap_or(0)), port)
-        };
-        let banned: Vec<Frame> = (0..CHECKED).map(of).collect();
-        let others = vec![datagram(offender(HONEST), port); usize::from(CHECKED)];
-        let drops = filled && self.candidate.drops();
-        let spares = !filled || self.candidate.lets_others_pass();
-        for (who, frames, expect) in [("banned", banned, !drops), ("honest", others, spares)] {
-            let arrived = self.arrivals(&frames, expect)?;
-            let expected = if expect { frames.len() } else { 0 };
-            let when = if filled { "with" } else { "before" };
-            ensure!(
-                arrived == expected,
-                "{}: of {CHECKED} packets of {who} addresses {arrived} arrived {when} the bans, and {expected} should",
-                self.candidate.label()
-            );
-        }
-        Ok(())
-    }
-
-    /// How many of `frames` the server's socket gets.
-    fn arrivals(&self, frames: &[Frame], expect: bool) -> Result<usize> {
-        const GRACE: Duration = Duration::from_millis(20);
-        self.server.set_nonblocking(true)?;
-        self.take_in();
-        let mut arrived = 0;
-        for turn in frames.chunks(TURN) {
-            let limit = Limit {
-                packets: turn.len() as u64,
-                time: PATIENCE,
-            };
-            self.sender.send_all(turn, limit)?;
-            let awaited = if expect { arrived + turn.len() } else { 0 };
-            let start = Instant::now();
-            arrived += self.take_in();
-            while arrived < awaited && start.elapsed() < PATIENCE {
-                arrived += self.take_in();
-            }
-        }
-        // Whatever should not be there has this long to come after all.
-        thread::sleep(GRACE);
-        Ok(arrived + self.take_in())
-    }
-
-    fn take_in(&self) -> usize {
-        let mut count = 0;
-        while self.server.recv(&mut [0; frame::LENGTH]).is_ok() {
-            count += 1;
-        }
-        count
     }
 
     /// A flood from one CPU, which receives as well; how much of it there was no room for.
@@ -270,8 +204,8 @@ impl Lane {
     }
 
     /// Checks once more, and ends the candidate in order.
-    pub(super) fn close(mut self) -> Result<()> {
-        self.check(true)?;
+    pub(super) fn close(mut self, interrupt: &Interrupt) -> Result<()> {
+        self.check(interrupt, true)?;
         self.filter.stop()
     }
 }
