@@ -1,6 +1,6 @@
 //! Programs for `cargo xtask bench`, never for a host: a driver that puts one of many source addresses into the
 //! frame and calls the program that is measured, and the floor, programs that do nothing. `designs` are other ways
-//! to hold bans, beside which that of the host's program is measured.
+//! to hold bans, beside which that of the host's program is measured. `flood` makes packets for `cargo xtask bench flood`.
 //!
 //! One address again and again would find its table entry in the nearest cache; many cost what they cost a host.
 //! The kernel lets a program call only such as agree with it in multi-buffer frames, hence two of each.

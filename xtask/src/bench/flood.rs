@@ -1,11 +1,12 @@
 //! A flood from banned addresses: what a packet of it costs the host, how many a second it takes, and what an honest
 //! client gets meanwhile, for us and for our peers in turns.
 //!
-//! Each candidate has a link of its own, whose host's end takes packets as a network card does (NAPI, GRO). The first
-//! measurement sends as fast as one CPU can, which also receives: softirqs run in the sender's context, so that its
-//! time on the CPU is that of everything, and what is over that of sending into an interface that leads nowhere is
-//! what receiving and dropping cost. In the second one a thread on another CPU receives, beside a server, as when
-//! a card's queue is served there: an honest client asks that server, and its packets share the queue with the flood.
+//! Each candidate has a link of its own, whose host's end takes packets as a network card does (NAPI, GRO). In the first
+//! measurement one CPU sends as fast as it can and receives as well: softirqs run in the sender's context, so that its
+//! time on the CPU is that of everything, and what is over that of sending where nothing receives is what receiving
+//! and dropping cost. Packets come in two ways: as a card's driver has them, and from a socket of another namespace,
+//! whose buffers XDP has to copy first. In the second measurement a thread on another CPU receives, beside a server, as when a
+//! card's queue is served there: an honest client asks that server, and its packets share the queue with the flood.
 
 mod candidate;
 mod card;
