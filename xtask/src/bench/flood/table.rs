@@ -127,10 +127,12 @@ pub(super) fn costs(head: &str, costs: &[Cost]) -> String {
             median(&cost.whole()),
         );
         if !std::ptr::eq(cost, sending) {
-            let ratio = ours.map_or(f64::NAN, |ours| median(&received) / ours);
+            let ratio = ours.map_or("-".to_owned(), |ours| {
+                format!("{:.2}", median(&received) / ours)
+            });
             let _ = write!(
                 table,
-                " {:>18.0} {:>8.0} {ratio:>12.2}",
+                " {:>18.0} {:>8.0} {ratio:>12}",
                 median(&received),
                 least(&received)
             );
@@ -301,6 +303,13 @@ mod tests {
         };
         assert_eq!(last(Candidate::Native.label()), "1.00");
         assert_eq!(last(Candidate::NftRaw.label()), "2.50");
+        // Without ours there is nothing to compare with.
+        let mut sending = Cost::new("sending alone", 0);
+        sending.add(sent(1_000_000, 1_000, 500), 0);
+        let mut other = Cost::new(Candidate::Ipset.label(), 10_000);
+        other.add(sent(1_000_000, 1_000, 1_000), 0);
+        let alone = costs("sent somehow", &[sending, other]);
+        assert!(alone.ends_with(" -\n"), "{alone}");
         // Sending has nothing over itself.
         assert_eq!(last("sending alone"), "500");
     }
