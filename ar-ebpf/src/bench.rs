@@ -1,6 +1,6 @@
 //! Programs for `cargo xtask bench`, never for a host: a driver that puts one of many source addresses into the
 //! frame and calls the program that is measured, and the floor, programs that do nothing. `designs` are other ways
-//! to hold bans, beside which that of the host's program is measured.
+//! to hold bans, beside which that of the host's program is measured. `flood` makes packets for `cargo xtask bench flood`.
 //!
 //! One address again and again would find its table entry in the nearest cache; many cost what they cost a host.
 //! The kernel lets a program call only such as agree with it in multi-buffer frames, hence two of each.
@@ -21,6 +21,7 @@ mod packet;
 #[cfg(target_arch = "bpf")]
 mod entry {
     use aya_ebpf::bindings::xdp_action::{XDP_ABORTED, XDP_DROP, XDP_PASS};
+    use aya_ebpf::helpers::bpf_redirect;
     use aya_ebpf::macros::{map, xdp};
     use aya_ebpf::maps::{Array, ProgramArray};
     use aya_ebpf::programs::XdpContext;
@@ -42,6 +43,10 @@ mod entry {
     #[map]
     static TARGET: ProgramArray = ProgramArray::with_max_entries(1, 0);
 
+    /// Index of the interface that `flood` sends out of.
+    #[map]
+    static OUT: Array<u32> = Array::with_max_entries(1, 0);
+
     /// Bytes before the source address, and before the end of it.
     const V4: usize = 14 + 12;
     const V6: usize = 14 + 8;
@@ -55,6 +60,16 @@ mod entry {
     #[xdp]
     fn drive_linear(ctx: XdpContext) -> u32 {
         call(&ctx)
+    }
+
+    /// Sends the frame out of an interface, from another source each time, when it is run with live frames.
+    #[xdp]
+    fn flood(ctx: XdpContext) -> u32 {
+        match (write_source(&ctx), write_check_sum(&ctx), OUT.get(0)) {
+            // SAFETY: the helper takes no pointer. It returns an action.
+            (Some(()), Some(()), Some(&out)) => unsafe { bpf_redirect(out, 0) as u32 },
+            _ => XDP_ABORTED,
+        }
     }
 
     #[xdp(frags)]
@@ -111,6 +126,29 @@ mod entry {
                 ((start + V6 + 8) as *mut u64).write_unaligned(interface);
             }
         }
+        Some(())
+    }
+
+    /// That of an IPv4 header without options.
+    #[inline(always)]
+    fn write_check_sum(ctx: &XdpContext) -> Option<()> {
+        const HEADER: usize = 14;
+        const WORDS: usize = 10;
+        const SUM: usize = 5;
+        let start = ctx.data() + HEADER;
+        if start + WORDS * 2 > ctx.data_end() {
+            return None;
+        }
+        // The sum is of one's complement, the same in either byte order.
+        let mut sum = 0_u32;
+        for word in (0..WORDS).filter(|&word| word != SUM) {
+            // SAFETY: all words were checked just above.
+            sum += u32::from(unsafe { ((start + word * 2) as *const u16).read_unaligned() });
+        }
+        sum = (sum & 0xFFFF) + (sum >> 16);
+        sum = (sum & 0xFFFF) + (sum >> 16);
+        // SAFETY: as above.
+        unsafe { ((start + SUM * 2) as *mut u16).write_unaligned(!(sum as u16)) };
         Some(())
     }
 

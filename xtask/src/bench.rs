@@ -5,6 +5,7 @@
 mod burst;
 mod data_plane;
 mod figures;
+mod flood;
 mod floor;
 mod growth;
 mod latency;
@@ -40,6 +41,8 @@ pub(crate) struct Arguments {
     /// Also writes all figures to this file
     #[arg(long, value_name = "FILE")]
     json: Option<PathBuf>,
+    #[command(flatten, next_help_heading = "Options of flood")]
+    flood: flood::Options,
 }
 
 #[derive(Clone, Copy, Default, PartialEq, Eq, ValueEnum)]
@@ -55,6 +58,8 @@ enum Which {
     Replay,
     /// One packet through the kernel program, and through xdp-filter
     DataPlane,
+    /// Packets a second, CPU time a packet and an honest client under a flood, beside nftables, ipset, iptables, xdp-filter
+    Flood,
     /// What it costs that bans are durable
     Store,
     /// Until the daemon is ready with many bans, after a kill and after a reboot
@@ -153,6 +158,10 @@ pub(crate) fn command(ws: &Workspace, arguments: &Arguments) -> Result<()> {
     }
     if which.includes(Which::DataPlane) {
         figures.insert("data_plane".to_owned(), data_plane::measure(ws)?);
+    }
+    if which.includes(Which::Flood) {
+        let flood = flood::measure(ws, &daemon, &interrupt, &arguments.flood)?;
+        figures.insert("flood".to_owned(), flood);
     }
     if which.includes(Which::Store) {
         figures.insert("store".to_owned(), store::measure(&daemon, &interrupt)?);

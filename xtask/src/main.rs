@@ -52,7 +52,7 @@ enum Command {
     },
     /// Shows it in half a minute: an attacker's namespace, real packets, a ban that begins, ends and grows; checks itself
     Demo,
-    /// Measures the daemon: from an alert to the drop beside its peers, bursts, alerts a second, and growth
+    /// Measures the daemon: from an alert to the drop and a flood beside its peers, bursts, alerts a second, and growth
     Bench(bench::Arguments),
     /// Does what CI does: format, lints, documents, tidy, unit tests, and behaviour tests on this kernel
     Test {

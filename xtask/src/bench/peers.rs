@@ -15,12 +15,15 @@ use anyhow::{Context, Result};
 use crate::setup::packages;
 use crate::shell::{self, say};
 
-/// One of those that arfw is compared with.
+/// One of those that arfw is compared with, or what comparing needs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Peer {
     XdpFilter,
     Iptables,
     Fail2ban,
+    Nft,
+    Ipset,
+    Ethtool,
 }
 
 impl Peer {
@@ -30,6 +33,9 @@ impl Peer {
             Self::XdpFilter => "xdp-filter",
             Self::Iptables => "iptables",
             Self::Fail2ban => "fail2ban-client",
+            Self::Nft => "nft",
+            Self::Ipset => "ipset",
+            Self::Ethtool => "ethtool",
         }
     }
 
@@ -39,6 +45,9 @@ impl Peer {
             Self::XdpFilter => "xdp-tools",
             Self::Iptables => "iptables",
             Self::Fail2ban => "fail2ban",
+            Self::Nft => "nftables",
+            Self::Ipset => "ipset",
+            Self::Ethtool => "ethtool",
         }
     }
 }
