@@ -2,7 +2,6 @@
 //!
 //! Everything that a client can make wait or grow has a bound: connections, their time, and bodies.
 
-use std::collections::BTreeSet;
 use std::fs;
 use std::io;
 use std::os::unix::fs::PermissionsExt as _;
@@ -11,40 +10,24 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::Context as _;
-use axum::extract::rejection::{JsonRejection, QueryRejection};
-use axum::extract::{DefaultBodyLimit, Extension, Query, State};
-use axum::http::StatusCode;
-use axum::http::header::CONTENT_TYPE;
-use axum::response::{IntoResponse, Response};
-use axum::routing::{get, post};
-use axum::{Json, Router};
+use axum::Router;
+use axum::extract::Extension;
 use hyper::server::conn::http1;
 use hyper_util::rt::TokioIo;
 use hyper_util::server::graceful::GracefulShutdown;
 use hyper_util::service::TowerToHyperService;
-use serde::{Deserialize, Serialize};
 use tokio::net::{UnixListener, UnixStream};
-use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
 use tokio::time::{sleep, timeout};
 
-use super::events::{self, Lease};
-use super::problem::Problem;
-use super::{
-    Asker, BAN, BANS, EVENTS, FORGIVE, HISTORY, HISTORY_MOST, HISTORY_TOLD, HistoryOf, MAX_BODY,
-    MAX_REASON, MAX_WHOM, METRICS, NotReloaded, Order, RELOAD, Request, STATUS, STOP, UNBAN, WHY,
-    address, network, view,
-};
-use crate::ledger::Whom;
-use crate::offender::Offender;
+use super::events::Lease;
+use super::{Asker, Request, routes};
 
 /// Connections that are served at once; more of them wait.
-const CONNECTIONS: usize = 16;
+pub(super) const CONNECTIONS: usize = 16;
 
 /// How long a connection lasts, whatever goes on in it.
-const CONNECTION_WITHIN: Duration = Duration::from_secs(60);
-
-/// How long a reload is waited for.
-const RELOAD_WITHIN: Duration = Duration::from_secs(10);
+pub(super) const CONNECTION_WITHIN: Duration = Duration::from_secs(60);
 
 /// How long to wait when no connection can be taken, for want of descriptors.
 pub(super) const TAKE_AGAIN_AFTER: Duration = Duration::from_millis(100);
@@ -72,32 +55,7 @@ pub fn serve<S: Future<Output = ()> + Send + 'static>(
         .with_context(|| format!("cannot make the control socket `{}`", path.display()))?;
     fs::set_permissions(path, fs::Permissions::from_mode(0o600))
         .with_context(|| format!("cannot protect the control socket `{}`", path.display()))?;
-    Ok(accept(listener, router(requests), stop))
-}
-
-fn router(requests: mpsc::Sender<Request>) -> Router {
-    Router::new()
-        .route(
-            STATUS,
-            get(|State(requests)| ask(requests, Request::Status)),
-        )
-        .route(METRICS, get(metrics))
-        .route(BANS, get(|State(requests)| ask(requests, Request::Bans)))
-        .route(HISTORY, get(history))
-        .route(EVENTS, get(events::stream))
-        .route(WHY, get(why))
-        .route(RELOAD, post(reload))
-        .route(BAN, post(ban))
-        .route(UNBAN, post(unban))
-        .route(FORGIVE, post(forgive))
-        .route(STOP, post(stop))
-        .fallback(|| problem(StatusCode::NOT_FOUND, "there is nothing at this path"))
-        .method_not_allowed_fallback(|| {
-            let why = "this path is asked in another way; see the header `Allow`";
-            problem(StatusCode::METHOD_NOT_ALLOWED, why)
-        })
-        .layer(DefaultBodyLimit::max(MAX_BODY))
-        .with_state(requests)
+    Ok(accept(listener, routes::router(requests), stop))
 }
 
 async fn accept(listener: UnixListener, router: Router, stop: impl Future<Output = ()>) {
@@ -142,202 +100,4 @@ async fn take(
         pid: peer.pid(),
     };
     Some((stream, asker, place))
-}
-
-pub(super) async fn metrics(
-    State(requests): State<mpsc::Sender<Request>>,
-) -> Result<Response, Problem> {
-    let text = answer(requests, Request::Metrics).await?;
-    let kind = [(CONTENT_TYPE, "text/plain; version=0.0.4; charset=utf-8")];
-    Ok((kind, text).into_response())
-}
-
-/// A body that is read, or why not.
-type Body<T> = Result<Json<T>, JsonRejection>;
-
-/// What the query of a history says.
-#[derive(Debug, Deserialize)]
-#[serde(deny_unknown_fields)]
-struct HistoryQuery {
-    address: Option<String>,
-    limit: Option<u32>,
-}
-
-async fn history(
-    State(requests): State<mpsc::Sender<Request>>,
-    query: Result<Query<HistoryQuery>, QueryRejection>,
-) -> Result<Response, Problem> {
-    let wrong = |why| Problem::new(StatusCode::UNPROCESSABLE_ENTITY, why);
-    let Query(query) = query.map_err(|error| {
-        wrong(format!(
-            "expected at most `address` and `limit`: {}",
-            error.body_text()
-        ))
-    })?;
-    let limit = query.limit.unwrap_or(HISTORY_TOLD);
-    if !(1..=HISTORY_MOST).contains(&limit) {
-        return Err(wrong(format!(
-            "expected a `limit` from 1 to {HISTORY_MOST}, found {limit}"
-        )));
-    }
-    let offender = query.address.as_deref().map(network).transpose();
-    let asked = HistoryOf {
-        offender: offender.map_err(wrong)?,
-        limit: limit as usize,
-    };
-    match answer(requests, move |reply| Request::History(asked, reply)).await? {
-        Ok(history) => Ok(Json(history).into_response()),
-        Err(why) => Err(Problem::new(StatusCode::INTERNAL_SERVER_ERROR, why)),
-    }
-}
-
-/// What the query of the question why says.
-#[derive(Debug, Deserialize)]
-#[serde(deny_unknown_fields)]
-struct WhyQuery {
-    address: String,
-}
-
-async fn why(
-    State(requests): State<mpsc::Sender<Request>>,
-    query: Result<Query<WhyQuery>, QueryRejection>,
-) -> Result<Response, Problem> {
-    let wrong = |why: String| Problem::new(StatusCode::UNPROCESSABLE_ENTITY, why);
-    let Query(WhyQuery { address }) =
-        query.map_err(|error| wrong(format!("expected `address` alone: {}", error.body_text())))?;
-    if !(1..=MAX_WHOM).contains(&address.len()) {
-        return Err(wrong(format!(
-            "expected an `address` of 1 to {MAX_WHOM} bytes"
-        )));
-    }
-    let why = answer(requests, move |reply| Request::Why(address, reply)).await?;
-    Ok(Json(why.map_err(wrong)?).into_response())
-}
-
-async fn reload(
-    State(requests): State<mpsc::Sender<Request>>,
-    Extension(asker): Extension<Asker>,
-) -> Result<Response, Problem> {
-    let answer = answer(requests, |reply| Request::Reload(asker, reply));
-    let Ok(answer) = timeout(RELOAD_WITHIN, answer).await else {
-        let why = "the configuration is still being read, as its file system does not answer; the one in force stays until \
-                   then, and the log tells what becomes of it";
-        return Err(Problem::new(StatusCode::GATEWAY_TIMEOUT, why));
-    };
-    let (status, why) = match answer? {
-        Ok(reload) => return Ok(Json(reload).into_response()),
-        Err(NotReloaded::UnderWay(why)) => (StatusCode::CONFLICT, why),
-        Err(NotReloaded::Failed(why)) => (StatusCode::INTERNAL_SERVER_ERROR, why),
-    };
-    Err(Problem::new(status, why))
-}
-
-async fn ban(
-    State(requests): State<mpsc::Sender<Request>>,
-    Extension(asker): Extension<Asker>,
-    body: Body<view::BanOrder>,
-) -> Result<Response, Problem> {
-    let Json(order) = body?;
-    let wrong = |why: &str| Problem::new(StatusCode::UNPROCESSABLE_ENTITY, why.to_owned());
-    let lasts = match (order.seconds, order.permanent) {
-        (None, true) => None,
-        (Some(seconds), false) => Duration::try_from_secs_f64(seconds)
-            .ok()
-            .filter(|lasts| !lasts.is_zero())
-            .map(Some)
-            .ok_or_else(|| wrong("expected `seconds` above 0"))?,
-        _ => return Err(wrong("expected either `seconds` or `permanent`")),
-    };
-    if order.reason.len() > MAX_REASON {
-        return Err(wrong("expected a `reason` of at most 256 bytes"));
-    }
-    let order = Order {
-        offenders: offenders(&order.addresses, network)?,
-        lasts,
-        reason: order.reason,
-        force: order.force,
-    };
-    Ok(ask(requests, move |reply| Request::Ban(asker, order, reply)).await)
-}
-
-async fn unban(
-    State(requests): State<mpsc::Sender<Request>>,
-    Extension(asker): Extension<Asker>,
-    body: Body<view::Addresses>,
-) -> Result<Response, Problem> {
-    let Json(order) = body?;
-    let offenders = offenders(&order.addresses, network)?;
-    Ok(ask(requests, move |reply| {
-        Request::Unban(asker, offenders, reply)
-    })
-    .await)
-}
-
-async fn forgive(
-    State(requests): State<mpsc::Sender<Request>>,
-    Extension(asker): Extension<Asker>,
-    body: Body<view::Forgive>,
-) -> Result<Response, Problem> {
-    let Json(order) = body?;
-    let whom = match order {
-        view::Forgive::All => vec![Whom::Everyone],
-        view::Forgive::Addresses(addresses) => {
-            let offenders = offenders(&addresses, address)?.into_iter();
-            offenders.map(Whom::Offender).collect()
-        }
-    };
-    Ok(ask(requests, move |reply| Request::Forgive(asker, whom, reply)).await)
-}
-
-async fn stop(
-    State(requests): State<mpsc::Sender<Request>>,
-    body: Body<view::Stop>,
-) -> Result<Response, Problem> {
-    let Json(stop) = body?;
-    Ok(ask(requests, move |reply| Request::Stop(stop, reply)).await)
-}
-
-/// Each address once, in the order given.
-fn offenders(
-    texts: &[String],
-    read: impl Fn(&str) -> Result<Offender, String>,
-) -> Result<Vec<Offender>, Problem> {
-    let wrong = |why| Problem::new(StatusCode::UNPROCESSABLE_ENTITY, why);
-    let found: Result<Vec<_>, _> = texts.iter().map(|text| read(text)).collect();
-    let mut offenders = found.map_err(wrong)?;
-    if offenders.is_empty() {
-        return Err(wrong("expected at least one address".to_owned()));
-    }
-    let mut seen = BTreeSet::new();
-    offenders.retain(|&offender| seen.insert(offender));
-    Ok(offenders)
-}
-
-pub(super) async fn problem(status: StatusCode, why: &'static str) -> Problem {
-    Problem::new(status, why)
-}
-
-async fn ask<T: Serialize>(
-    requests: mpsc::Sender<Request>,
-    question: impl FnOnce(oneshot::Sender<T>) -> Request,
-) -> Response {
-    match answer(requests, question).await {
-        Ok(answer) => Json(answer).into_response(),
-        Err(problem) => problem.into_response(),
-    }
-}
-
-pub(super) async fn answer<T>(
-    requests: mpsc::Sender<Request>,
-    question: impl FnOnce(oneshot::Sender<T>) -> Request,
-) -> Result<T, Problem> {
-    let (reply, answer) = oneshot::channel();
-    let asked = requests.send(question(reply)).await;
-    if asked.is_ok()
-        && let Ok(answer) = answer.await
-    {
-        return Ok(answer);
-    }
-    let why = "the daemon has no answer: it is stopping, or its log says why";
-    Err(Problem::new(StatusCode::SERVICE_UNAVAILABLE, why))
 }
