@@ -172,9 +172,14 @@ pub(super) async fn unban(
 pub(super) async fn forgive(
     State(requests): State<mpsc::Sender<Request>>,
     Extension(asker): Extension<Asker>,
-    body: Body<view::Forgive>,
+    body: Body<serde_json::Value>,
 ) -> Result<Response, Problem> {
     let Json(order) = body?;
+    // Of some JSON that is none of these, serde would say that it is no JSON.
+    let order = serde_json::from_value(order).map_err(|error| {
+        let why = format!("expected `\"all\"` or `{{\"addresses\": [...]}}`: {error}");
+        Problem::new(StatusCode::UNPROCESSABLE_ENTITY, why)
+    })?;
     let whom = match order {
         view::Forgive::All => vec![Whom::Everyone],
         view::Forgive::Addresses(addresses) => {
