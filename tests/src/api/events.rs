@@ -47,7 +47,8 @@ pub(super) struct Listener {
 
 impl Listener {
     pub(super) fn start(command: &mut Command) -> Result<Self> {
-        let mut child = command.stdout(Stdio::piped()).spawn()?;
+        let command = command.stdout(Stdio::piped()).stderr(Stdio::null());
+        let mut child = command.spawn()?;
         let out = child.stdout.take().context("piped")?;
         let (sender, lines) = mpsc::channel();
         std::thread::spawn(move || {
