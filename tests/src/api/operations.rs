@@ -306,7 +306,7 @@ fn streams(asker: &mut Asker<'_>) -> Result<()> {
         let value: Value = serde_json::from_str(text)?;
         event.check(&value)?;
         ensure!(
-            value["type"] == **kind && value["sequence"].to_string() == *id,
+            value["type"] == **kind && value["sequence"].as_u64() == id.parse().ok(),
             "{fields:?}"
         );
         open.push(stream);
