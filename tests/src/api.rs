@@ -3,6 +3,8 @@
 
 mod client;
 mod commands;
+mod document;
 mod events;
 mod operations;
 mod schema;
+mod stops;

@@ -17,7 +17,8 @@ use tests::support::pins;
 use xtask::netns::{INTERFACE, Link};
 
 use super::client::{Connection, Question};
-use super::operations::{Document, socket};
+use super::document::Document;
+use super::operations::socket;
 use super::schema::Strict;
 
 const CONF: &str = "\

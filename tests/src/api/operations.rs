@@ -7,120 +7,22 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use anyhow::{Context as _, Result, bail, ensure};
-use rustix::process::{Pid, Signal, kill_process};
+use rustix::process::Signal;
 use serde_json::{Value, json};
 use tests::support::alert;
 use tests::support::daemon::{Daemon, Home, PATIENCE};
 use xtask::netns::Link;
 
-use super::client::{Answer, Connection, Question, ask};
+use super::client::{Connection, Question, ask};
+use super::document::Document;
 use super::schema::Strict;
+use super::stops::while_it_stops;
 use crate::operate::{CONF, DEAD, V4, V6};
 use crate::store::Disk;
 
-const EVERY: Duration = Duration::from_millis(20);
-
-/// How often daemons are stopped until each question has met a stop.
-const STOPS: usize = 50;
+pub(super) const EVERY: Duration = Duration::from_millis(20);
 
 const METHODS: [&str; 5] = ["GET", "POST", "PUT", "DELETE", "PATCH"];
-
-/// The document, and what of it has come.
-pub(super) struct Document {
-    pub(super) text: Value,
-    seen: BTreeSet<(String, u16)>,
-}
-
-impl Document {
-    pub(super) fn new() -> Result<Self> {
-        Ok(Self {
-            text: serde_json::from_str(include_str!("../../../docs/openapi.json"))?,
-            seen: BTreeSet::new(),
-        })
-    }
-
-    fn operations(&self) -> Vec<(String, String, &Value)> {
-        let paths = self.text["paths"].as_object().into_iter().flatten();
-        let methods = paths.flat_map(|(path, methods)| {
-            let methods = methods.as_object().into_iter().flatten();
-            methods.map(|(method, operation)| (path.clone(), method.to_uppercase(), operation))
-        });
-        methods.collect()
-    }
-
-    /// Every operation with every status.
-    fn all(&self) -> BTreeSet<(String, u16)> {
-        let mut all = BTreeSet::new();
-        for (_, _, operation) in self.operations() {
-            let id = operation["operationId"].as_str().unwrap_or_default();
-            for status in operation["responses"].as_object().into_iter().flatten() {
-                all.insert((id.to_owned(), status.0.parse().unwrap_or_default()));
-            }
-        }
-        all
-    }
-
-    /// The answer is one that the document has for the question.
-    fn check(&mut self, question: &Question, answer: &Answer) -> Result<Value> {
-        let Answer { status, body, .. } = answer;
-        let method = question.method.to_lowercase();
-        let path = question.path().replace('/', "~1");
-        let operation = format!("/paths/{path}/{method}");
-        let what = || format!("{} {}: {status}", question.method, question.target);
-        let found = self.text.pointer(&operation).with_context(what)?;
-        let id = found["operationId"].as_str().context("a name")?.to_owned();
-        let content = found["responses"][status.to_string()]["content"].as_object();
-        let content = content.with_context(|| format!("{} is not documented", what()))?;
-        let types: Vec<&String> = content.keys().collect();
-        ensure!(types == [&answer.media_type], "{}: {answer:?}", what());
-        let media_type = answer.media_type.replace('/', "~1");
-        let schema = format!("{operation}/responses/{status}/content/{media_type}/schema");
-        let is_json = answer.media_type.ends_with("json");
-        let value = match is_json {
-            true => serde_json::from_slice(body).with_context(what)?,
-            false => String::from_utf8_lossy(body).into_owned().into(),
-        };
-        Strict::of(&self.text, &schema)?
-            .check(&value)
-            .with_context(what)?;
-        if *status >= 400 {
-            ensure!(value["status"] == *status, "{}: {value}", what());
-        }
-        self.check_body(question, answer, &operation)?;
-        self.seen.insert((id, *status));
-        Ok(value)
-    }
-
-    /// What is carried out was asked as the document says.
-    fn check_body(&self, question: &Question, answer: &Answer, operation: &str) -> Result<()> {
-        let schema = format!("{operation}/requestBody/content/application~1json/schema");
-        let is_documented = self.text.pointer(&schema).is_some();
-        if answer.status != 200 {
-            return Ok(());
-        }
-        match &question.body {
-            Some((_, body)) if is_documented => {
-                let body = serde_json::from_str(body)?;
-                Strict::of(&self.text, &schema)?.check(&body)
-            }
-            Some(_) => bail!("{question:?}: no body is documented"),
-            None => {
-                ensure!(!is_documented, "{question:?}: a body is documented");
-                Ok(())
-            }
-        }
-    }
-
-    /// A body that is refused is none by the document either.
-    fn refuses(&self, question: &Question) -> Result<()> {
-        let path = question.path().replace('/', "~1");
-        let schema = format!("/paths/{path}/post/requestBody/content/application~1json/schema");
-        let (_, body) = question.body.as_ref().context("a body")?;
-        let is_valid = Strict::of(&self.text, &schema)?.is_valid(&serde_json::from_str(body)?);
-        ensure!(!is_valid, "the document has nothing against {question:?}");
-        Ok(())
-    }
-}
 
 pub(super) fn socket(home: &Home) -> PathBuf {
     home.run_dir().join("arfw.sock")
@@ -189,7 +91,7 @@ fn at_an_interface(document: &mut Document) -> Result<()> {
     ends(daemon)
 }
 
-fn ends(mut daemon: Daemon) -> Result<()> {
+pub(super) fn ends(mut daemon: Daemon) -> Result<()> {
     // It has been told to, so that this only waits.
     daemon.stop(Signal::TERM)?;
     Ok(())
@@ -461,81 +363,4 @@ fn while_the_disk_is_full(document: &mut Document) -> Result<()> {
         std::thread::park_timeout(EVERY);
     }
     bail!("the history is told although the store is not open")
-}
-
-/// Questions that wait when a stop comes have no answer. Whether one that came at that moment waits is the
-/// scheduler's to say, hence several stops.
-fn while_it_stops(document: &mut Document) -> Result<()> {
-    let asks = |document: &Document| -> Vec<Question> {
-        let operations = document.operations().into_iter();
-        let left = operations.filter(|(_, _, operation)| {
-            let id = operation["operationId"].as_str().unwrap_or_default();
-            let has_503 = operation["responses"]["503"].is_object();
-            has_503 && !document.seen.contains(&(id.to_owned(), 503))
-        });
-        left.map(|(path, method, _)| question(&path, &method))
-            .collect()
-    };
-    for _ in 0..STOPS {
-        let left = asks(document);
-        if left.is_empty() {
-            return Ok(());
-        }
-        let home = Home::new(CONF)?;
-        let daemon = home.start_dry(&[])?;
-        let mut open = Vec::new();
-        for question in &left {
-            let mut connection = Connection::open(&socket(&home))?;
-            // This one is answered without the daemon, and shows that the connection is served.
-            connection.send(&Question::get("/v1/openapi.json").text(false))?;
-            connection.answer()?;
-            open.push((question, connection));
-        }
-        pause(daemon.pid())?;
-        for (question, connection) in &mut open {
-            connection.send(&question.text(true))?;
-        }
-        kill_process(daemon.pid(), Signal::TERM)?;
-        kill_process(daemon.pid(), Signal::CONT)?;
-        for (question, connection) in &mut open {
-            // A connection that was not read yet may be closed.
-            if let Ok(answer) = connection.answer() {
-                document.check(question, &answer)?;
-            }
-        }
-        ends(daemon)?;
-    }
-    let left = asks(document);
-    ensure!(left.is_empty(), "always answered: {left:?}");
-    Ok(())
-}
-
-/// One that is carried out.
-fn question(path: &str, method: &str) -> Question {
-    match (path, method) {
-        ("/v1/why", _) => Question::get("/v1/why?address=198.51.100.7"),
-        ("/v1/ban", _) => Question::post(path, json!({"addresses": [V4], "seconds": 600})),
-        ("/v1/unban", _) => Question::post(path, json!({"addresses": [V4]})),
-        ("/v1/forgive", _) => Question::post(path, json!("all")),
-        ("/v1/stop", _) => Question::post(path, json!({"release": false})),
-        (_, "POST") => Question::plain("POST", path),
-        _ => Question::get(path),
-    }
-}
-
-/// Stops it from running, and waits until it does not.
-fn pause(pid: Pid) -> Result<()> {
-    kill_process(pid, Signal::STOP)?;
-    let file = format!("/proc/{}/stat", pid.as_raw_nonzero());
-    for _ in 0..PATIENCE.as_millis() / EVERY.as_millis() {
-        let stat = fs::read_to_string(&file)?;
-        if stat
-            .rsplit_once(") ")
-            .is_some_and(|(_, rest)| rest.starts_with('T'))
-        {
-            return Ok(());
-        }
-        std::thread::park_timeout(EVERY);
-    }
-    bail!("it goes on")
 }
