@@ -20,6 +20,7 @@ mod page;
 mod reload;
 mod replay;
 mod run;
+mod schema;
 mod settings;
 mod status;
 mod stop;
@@ -160,6 +161,13 @@ enum Command {
         /// Print docs/settings.md instead
         #[arg(long)]
         markdown: bool,
+    },
+    /// Print the OpenAPI document of the control socket, which is docs/openapi.json
+    #[command(hide = true)]
+    Schema {
+        /// Print docs/commands.schema.json instead: what the commands print with `--json`
+        #[arg(long)]
+        commands: bool,
     },
     /// Check the store, print it as lines of JSON, or make one of them; while no daemon runs
     Store(store::Arguments),
@@ -437,6 +445,13 @@ fn perform(arguments: Arguments) -> anyhow::Result<Exit> {
             release,
             directories,
         } => stop::run(&directories, release),
+        Command::Schema { commands } => {
+            let text = match commands {
+                true => schema::text(),
+                false => control::openapi(),
+            };
+            output::text(&text).map(|()| Exit::Done)
+        }
         Command::Settings { markdown } => {
             let text = match markdown {
                 true => settings::markdown(),

@@ -6,7 +6,10 @@
 mod access;
 mod client;
 mod events;
+mod handlers;
+mod openapi;
 mod problem;
+mod routes;
 mod scrape;
 mod server;
 pub mod view;
@@ -24,6 +27,7 @@ use crate::quiet::Quiets;
 pub use access::{Access, GroupMay};
 pub use client::{Unreachable, get, listen, post};
 pub use events::{Publisher, Subscription};
+pub use openapi::text as openapi;
 pub use scrape::{open_metrics, serve_metrics};
 pub use server::serve;
 
@@ -218,6 +222,9 @@ pub const QUEUE: usize = 16;
 
 /// Bytes that the body of a request may have.
 pub const MAX_BODY: usize = 64 * 1024;
+
+/// Path of the document of all that is here.
+pub const OPENAPI: &str = "/v1/openapi.json";
 
 /// Path of [`view::Status`].
 pub const STATUS: &str = "/v1/status";

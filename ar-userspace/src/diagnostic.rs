@@ -1,6 +1,6 @@
 //! A message about a place in a text: severity, what was expected, what was found, how to mend it.
 //!
-//! The parser returns these as values; [`render`] is the one place that turns them into
+//! The parser returns these as values; [`render()`] is the one place that turns them into
 //! `file:line:col` text, [`locate`] the one that turns them into records for machines, and nothing here
 //! prints. Text of the user is made visible with [`quote`] or [`visible`] where it enters
 //! a message.
@@ -20,7 +20,16 @@ pub use self::render::render;
 
 /// How bad it is.
 #[derive(
-    Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, serde::Serialize, serde::Deserialize,
+    Clone,
+    Copy,
+    Debug,
+    PartialEq,
+    Eq,
+    PartialOrd,
+    Ord,
+    serde::Serialize,
+    serde::Deserialize,
+    schemars::JsonSchema,
 )]
 #[serde(rename_all = "lowercase")]
 pub enum Severity {

@@ -1,5 +1,6 @@
 //! Behaviour tests.
 
+mod api;
 mod clocks;
 mod configuration;
 mod conformance;

@@ -21,8 +21,10 @@ use anyhow::{Result, ensure};
 use tests::support::alert;
 use tests::support::daemon::{Daemon, Home};
 
+pub(crate) use hanging::DEAD;
+
 /// Lines are counted in what the tests expect.
-const CONF: &str = "\
+pub(crate) const CONF: &str = "\
 <ossec_config>
   <command>
     <name>drop</name>
@@ -44,8 +46,8 @@ const CONF: &str = "\
 </ossec_config>
 ";
 
-const V4: &str = "198.51.100.7";
-const V6: &str = "2001:db8::7";
+pub(crate) const V4: &str = "198.51.100.7";
+pub(crate) const V6: &str = "2001:db8::7";
 
 /// A daemon that drops nothing, and its files.
 struct Scene {

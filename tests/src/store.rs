@@ -35,12 +35,12 @@ const EVERY: Duration = Duration::from_millis(50);
 const MANY: u32 = 200;
 
 /// A small disk of its own, under the state directory.
-struct Disk {
+pub(crate) struct Disk {
     at: PathBuf,
 }
 
 impl Disk {
-    fn mount(at: PathBuf) -> Result<Self> {
+    pub(crate) fn mount(at: PathBuf) -> Result<Self> {
         fs::create_dir_all(&at)?;
         mount("arfw-test", &at, "tmpfs", MountFlags::empty(), c"size=8m")
             .context("cannot mount a tmpfs")?;
@@ -52,7 +52,7 @@ impl Disk {
     }
 
     /// Takes all the room there is.
-    fn fill(&self) -> Result<()> {
+    pub(crate) fn fill(&self) -> Result<()> {
         let zeros = vec![0; 16 << 20];
         // It ends in an error, because that is what full means.
         ensure!(fs::write(self.ballast(), zeros).is_err(), "it is not full");

@@ -5,6 +5,7 @@ use std::os::unix::fs::FileTypeExt as _;
 use std::path::Path;
 
 use anyhow::{Context as _, ensure};
+use schemars::JsonSchema;
 use serde::Serialize;
 
 use super::colours::{Colours, Shade};
@@ -41,9 +42,12 @@ pub(super) fn run(
 }
 
 /// A line of `ar.conf`.
-#[derive(Debug, Serialize)]
-struct Entry<'a> {
+#[derive(Debug, Serialize, JsonSchema)]
+#[schemars(rename = "ArConfEntry")]
+pub(super) struct Entry<'a> {
+    /// Name of the response: the command's, and its timeout.
     name: String,
+    /// Base name of the executable.
     executable: &'a str,
     /// 0 without a timeout.
     seconds: u64,

@@ -12,7 +12,7 @@ use std::path::PathBuf;
 use anyhow::Context as _;
 use clap::Args;
 
-use self::facts::Facts;
+pub(super) use self::facts::Facts;
 use super::{Exit, OSSEC_CONF, check, output};
 use crate::alert::{Alert, Malformed};
 use crate::config::Config;

@@ -2,12 +2,12 @@
 //!
 //! The file is streamed: what is kept grows with the offenders, not with the alerts.
 
-mod against;
-mod report;
+pub(super) mod against;
+pub(super) mod report;
 mod tally;
 #[cfg(test)]
 mod tests;
-mod timeline;
+pub(super) mod timeline;
 mod times;
 
 use std::fs::File;

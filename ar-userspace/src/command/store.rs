@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 
 use anyhow::Context as _;
 use clap::{Args, Subcommand};
+use schemars::JsonSchema;
 use serde::Serialize;
 
 use super::{Exit, output};
@@ -65,21 +66,30 @@ fn read_quietly(state_dir: &Path) -> anyhow::Result<Contents> {
 }
 
 /// What a store holds.
-#[derive(Debug, Serialize)]
-struct Counts<'a> {
+#[derive(Debug, Serialize, JsonSchema)]
+#[schemars(rename = "StoreCounts")]
+pub(super) struct Counts<'a> {
+    /// Addresses and networks by executable, with their bans and offences.
     records: usize,
+    /// Those of them with a ban.
     bans: usize,
+    /// Those of these without an end.
     permanent: usize,
+    /// Files whose alerts were read, with how far.
     positions: usize,
+    /// Identifiers of alerts that were handled.
     handled: usize,
     /// Quiet times.
     quiet: usize,
     /// Bans that are over, in the history.
     past: usize,
+    /// Size of the file.
     file_bytes: u64,
-    /// Of the whole file; `None` without records.
+    /// Of the whole file; `null` without records.
     bytes_per_record: Option<u64>,
+    /// Whether it was closed in order.
     closed: bool,
+    /// What is damaged, for people; empty when nothing is.
     damage: &'a [String],
 }
 

@@ -16,6 +16,7 @@ use std::time::Duration;
 use anyhow::{Context as _, ensure};
 use clap::Args;
 use ratatui::crossterm::event::{self, Event, KeyEventKind};
+use schemars::JsonSchema;
 use serde::Serialize;
 
 use super::run::on_runtime;
@@ -57,8 +58,9 @@ enum News {
 }
 
 /// One line of `arfw top --json`.
-#[derive(Serialize)]
-struct Told<'a> {
+#[derive(Serialize, JsonSchema)]
+#[schemars(rename = "TopLook")]
+pub(super) struct Told<'a> {
     /// Packets dropped a second since the look before; `null` at the first.
     packets_per_second: Option<u64>,
     /// Who is dropped most, 20 at most.

@@ -17,16 +17,16 @@ use futures_util::stream;
 use tokio::sync::broadcast::error::RecvError;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, broadcast, mpsc};
 
+use super::handlers::answer;
 use super::problem::Problem;
-use super::server::answer;
 use super::view::{Event, Happening};
 use super::{MAX_STREAMS, Request};
 
 /// Events that wait for slow clients, all of them together.
-const KEPT: usize = 1024;
+pub(super) const KEPT: usize = 1024;
 
 /// How long a stream is silent at most: a comment tells that it lives.
-const ALIVE_EVERY: Duration = Duration::from_secs(15);
+pub(super) const ALIVE_EVERY: Duration = Duration::from_secs(15);
 
 /// Streams that are open, of all connections of the process.
 static STREAMS: Semaphore = Semaphore::const_new(MAX_STREAMS);

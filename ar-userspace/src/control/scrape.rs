@@ -18,7 +18,8 @@ use tokio::net::TcpListener;
 use tokio::sync::{Semaphore, mpsc};
 use tokio::time::{sleep, timeout};
 
-use super::server::{TAKE_AGAIN_AFTER, metrics, problem};
+use super::handlers::{metrics, problem};
+use super::server::TAKE_AGAIN_AFTER;
 use super::{METRICS, Request};
 
 /// Connections that are served at once; more of them wait.

@@ -6,8 +6,10 @@ mod confirm;
 mod event;
 mod history;
 mod quiet;
+mod status;
 pub mod why;
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::diagnostic::Located;
@@ -16,18 +18,23 @@ pub use confirm::{Confirm, Confirmed, ConfirmedChange, Deadline, Pending, Provis
 pub use event::{Banned as BanEvent, Event, Happening, QuietChange, Refused};
 pub use history::{End, EndedBy, History, Past};
 pub use quiet::{Quiet, QuietState, Quieted, UnbanOrder};
+pub use status::{
+    Active, Counts, Drift, Interface, Load, Shadow, Source, Status, Store, StoreTrouble, Total,
+};
 pub use why::Why;
 
 /// One banned address.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct Ban {
     /// The address in canonical form.
     pub address: String,
     /// Time left; `null` for a permanent ban.
     pub seconds_left: Option<f64>,
     /// Wall time at which it ends; `null` for a permanent ban.
+    #[schemars(extend("format" = "date-time"))]
     pub expires_at: Option<String>,
     /// Wall time at which it began.
+    #[schemars(extend("format" = "date-time"))]
     pub banned_at: String,
     /// The rule of the alert that led to it; 0 when that is not known.
     pub rule_id: u32,
@@ -41,19 +48,8 @@ pub struct Ban {
     pub by: Vec<Holder>,
 }
 
-/// What is decided and counted, but not done.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Shadow {
-    /// Everything: nothing is dropped.
-    pub all: bool,
-    /// The bans of sections with these commands.
-    pub commands: Vec<String>,
-    /// The bans that alerts of these rules lead to.
-    pub rules: Vec<u32>,
-}
-
 /// One key of a ban (AR-TIME-3).
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct Holder {
     /// Base name of the executable: `firewall-drop`.
     pub executable: String,
@@ -69,7 +65,7 @@ pub struct Holder {
 }
 
 /// Who made a ban by hand.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct ByHand {
     /// The user.
     pub uid: u32,
@@ -80,30 +76,38 @@ pub struct ByHand {
 }
 
 /// A ban by hand. Either `seconds` or `permanent` has to be there.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
+#[schemars(extend("oneOf" = [
+    {"required": ["seconds"], "properties": {"seconds": {"type": "number"}, "permanent": {"const": false}}},
+    {"required": ["permanent"], "properties": {"seconds": {"type": "null"}, "permanent": {"const": true}}},
+]))]
 pub struct BanOrder {
     /// Addresses and networks in any spelling.
+    #[schemars(length(min = 1))]
     pub addresses: Vec<String>,
     /// How long it lasts.
     #[serde(default)]
+    #[schemars(extend("exclusiveMinimum" = 0))]
     pub seconds: Option<f64>,
     /// Whether it does not end.
     #[serde(default)]
     pub permanent: bool,
     /// Why, up to 256 bytes.
     #[serde(default)]
+    #[schemars(length(max = super::MAX_REASON))]
     pub reason: String,
     /// Also an address that the guard protects, and a network that holds protected addresses, which stay free.
     #[serde(default)]
     pub force: bool,
     /// After so long it is taken back unless it is confirmed, 1 to 3600; it is not without this.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 1, max = 3600))]
     pub confirm_seconds: Option<f64>,
 }
 
 /// What became of a ban by hand.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct Banned {
     /// The address or network in canonical form.
     pub address: String,
@@ -125,7 +129,7 @@ fn is_zero(count: &usize) -> bool {
 }
 
 /// How a ban by hand stands.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum BanState {
     /// It is made.
@@ -137,7 +141,7 @@ pub enum BanState {
 }
 
 /// What a stop shall leave.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Stop {
     /// Let everyone go, also permanent bans, and leave nothing in the kernel. Counters stay.
@@ -145,17 +149,17 @@ pub struct Stop {
 }
 
 /// Whose counters are to be cleared.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum Forgive {
     /// Everyone's: `"all"`.
     All,
     /// Those of these addresses, in any spelling: `{"addresses": [...]}`.
-    Addresses(Vec<String>),
+    Addresses(#[schemars(length(min = 1))] Vec<String>),
 }
 
 /// What became of a ban that is to end before its time.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Release {
     /// The executable that held it.
     pub executable: String,
@@ -166,7 +170,7 @@ pub struct Release {
 }
 
 /// How far the end of a ban is.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum ReleaseState {
     /// It is over.
@@ -178,7 +182,7 @@ pub enum ReleaseState {
 }
 
 /// One address whose bans were to end.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct Unbanned {
     /// The address in canonical form.
     pub address: String,
@@ -193,7 +197,7 @@ pub struct Unbanned {
 }
 
 /// Counters that were cleared.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Forgiven {
     /// How many, all addresses together.
     pub counters: usize,
@@ -202,7 +206,7 @@ pub struct Forgiven {
 }
 
 /// One address whose counters were cleared.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct ForgivenAddress {
     /// The address in canonical form.
     pub address: String,
@@ -211,7 +215,7 @@ pub struct ForgivenAddress {
 }
 
 /// A counter that was cleared.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Counter {
     /// The executable.
     pub executable: String,
@@ -220,7 +224,7 @@ pub struct Counter {
 }
 
 /// What came of reading the configuration again.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Reload {
     /// The file.
     pub config: String,
@@ -239,7 +243,7 @@ pub struct Reload {
 }
 
 /// One difference between two configurations.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Change {
     /// `disabled`, `repeated_offenders`, `section`, `order` or `white_list`.
     pub subject: String,
@@ -254,7 +258,7 @@ pub struct Change {
 }
 
 /// One address whose bans ended because it is on the white list.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct WhiteListed {
     /// The address in canonical form.
     pub address: String,
@@ -267,10 +271,11 @@ pub struct WhiteListed {
 }
 
 /// Why a request was not carried out (RFC 9457).
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Problem {
     /// Always `about:blank`: the status says of what kind it is.
     #[serde(rename = "type")]
+    #[schemars(extend("const" = "about:blank"))]
     pub kind: String,
     /// The status in words.
     pub title: String,
@@ -278,191 +283,4 @@ pub struct Problem {
     pub status: u16,
     /// What was expected and what was found.
     pub detail: String,
-}
-
-/// How the daemon stands.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct Status {
-    /// Version of the daemon.
-    pub version: String,
-    /// Its process.
-    pub pid: u32,
-    /// Seconds since it started.
-    pub uptime_seconds: f64,
-    /// The configuration in force.
-    pub config: String,
-    /// The daemon's own settings file in force; `null` without one.
-    pub settings: Option<String>,
-    /// Whose packets are counted and not dropped.
-    pub shadow: Shadow,
-    /// False when the configuration switches active response off (AR-CFG-6).
-    pub enabled: bool,
-    /// Usable responses of the configuration.
-    pub responses: usize,
-    /// The file that is followed.
-    pub alerts: String,
-    /// How that file stands.
-    #[serde(default)]
-    pub source: Source,
-    /// How far the daemon is behind that file.
-    #[serde(default)]
-    pub load: Load,
-    /// What became of the alerts since the start.
-    pub counts: Counts,
-    /// What stood otherwise in the enforcer than it ought to, since the start.
-    #[serde(default)]
-    pub drift: Drift,
-    /// Addresses that are banned.
-    pub active: Active,
-    /// Changes by hand that wait to be confirmed.
-    #[serde(default)]
-    pub pending: Vec<Pending>,
-    /// How the store stands.
-    #[serde(default)]
-    pub store: Store,
-    /// The enforcer: `xdp`, `dry-run`.
-    pub enforcer: String,
-    /// Interfaces and how they are covered.
-    pub interfaces: Vec<Interface>,
-    /// Packets by what the kernel program found out about them.
-    pub packets: Vec<Total>,
-}
-
-/// How the file that is followed stands.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Source {
-    /// Why it cannot be read at the moment; `null` when it can.
-    pub trouble: Option<String>,
-    /// Whether nothing is there under its name at the moment.
-    pub missing: bool,
-    /// Rotated files since the start whose alerts are lost, because they were compressed before they were read.
-    pub compressed: u64,
-}
-
-/// How far the daemon is behind the alert file.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
-pub struct Load {
-    /// Bytes that are unread, or read and not decided yet. A file that takes the place of this one is counted once the
-    /// follower has come to it.
-    pub behind_bytes: u64,
-    /// How often reading had to wait for decisions since the start, because the queue between them was full.
-    pub queue_full: u64,
-    /// Counters of offences that were forgotten since the start to make room for others.
-    pub forgotten: u64,
-}
-
-/// How the store stands.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
-pub struct Store {
-    /// Why nothing can be written at the moment; `null` when all is well.
-    pub trouble: Option<StoreTrouble>,
-}
-
-/// Why nothing can be written. Bans go on, and what is not stored is read again after a restart.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct StoreTrouble {
-    /// Wall time of the first change that could not be written.
-    pub since: Option<String>,
-    /// What the last attempt said.
-    pub cause: String,
-    /// Attempts so far.
-    pub attempts: u64,
-    /// Keys that waited to be written after that attempt.
-    pub waiting: usize,
-}
-
-/// What became of the alerts since the start.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
-pub struct Counts {
-    /// Lines read.
-    pub lines: u64,
-    /// Lines that were no alert.
-    pub malformed: u64,
-    /// Lines over the limit of length.
-    pub too_long: u64,
-    /// Alerts that at least one section matched.
-    pub matched: u64,
-    /// Of these, alerts that led to nothing, because of their offender, the white list or the guard.
-    pub refused: u64,
-    /// Alerts that matched and had been handled before: a file was read again (AR-IMP-8).
-    #[serde(default)]
-    pub repeated: u64,
-    /// Alerts that were read late, after an outage: their bans last from the alerts' own times.
-    #[serde(default)]
-    pub late: u64,
-    /// Offences for other hosts (AR-ROUTE).
-    pub elsewhere: u64,
-    /// Executables run, to ban, to unban, or for an alert alone.
-    pub runs: u64,
-    /// Executables not run because too many waited, or because the daemon stopped; failures all the same.
-    pub left_out: u64,
-    /// Bans made.
-    pub bans: u64,
-    /// Bans whose end was moved by a repeat.
-    pub moved: u64,
-    /// Bans ended.
-    pub unbans: u64,
-    /// Bans refused because a limit was reached.
-    pub over_limit: u64,
-    /// Effects that an enforcer could not perform.
-    pub failed: u64,
-    /// TCP sockets with banned peers that were destroyed (`--kill-sockets`).
-    #[serde(default)]
-    pub sockets_destroyed: u64,
-    /// Sockets, and whole looks at them, that failed.
-    #[serde(default)]
-    pub sockets_failed: u64,
-}
-
-/// What somebody else changed in the enforcer while the daemon ran, and what was over there before it started.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
-pub struct Drift {
-    /// Bans whose entry was gone and was put back.
-    pub restored: u64,
-    /// Bans whose end was another and was put right.
-    pub corrected: u64,
-    /// Bans that nobody here had made, taken over.
-    pub adopted: u64,
-    /// Such bans that must not be, removed.
-    pub refused: u64,
-    /// Entries of bans that were over, removed.
-    pub swept: u64,
-}
-
-/// Addresses that are banned.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
-pub struct Active {
-    /// IPv4 addresses.
-    pub v4: usize,
-    /// IPv6 addresses.
-    pub v6: usize,
-    /// IPv4 addresses that there is room for.
-    pub room_v4: usize,
-    /// IPv6 addresses that there is room for.
-    pub room_v6: usize,
-}
-
-/// One interface.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct Interface {
-    /// Its name.
-    pub name: String,
-    /// `native`, `generic`, `tcx` or `none`.
-    pub mode: String,
-    /// Why not in a better way; empty when it is the best.
-    pub why: String,
-    /// Wall time since when this daemon covers it; `null` when it does not.
-    #[serde(default)]
-    pub since: Option<String>,
-}
-
-/// Packets of one outcome, all interfaces together.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct Total {
-    /// `clean`, `banned`, ...
-    pub outcome: String,
-    /// Packets.
-    pub packets: u64,
-    /// Bytes.
-    pub bytes: u64,
 }

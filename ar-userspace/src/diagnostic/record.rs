@@ -2,13 +2,14 @@
 
 use std::ops::Range;
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::{Diagnostic, Lines, Severity};
 
 /// One diagnostic with its place. Lines and columns count from 1, columns in characters; the end is the
 /// place after the last character.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Located {
     /// The file's name as the caller has it.
     pub file: String,
@@ -35,7 +36,7 @@ pub struct Located {
 }
 
 /// A place that explains another.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct LocatedRelated {
     /// Line of the first character.
     pub line: usize,

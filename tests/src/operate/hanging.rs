@@ -14,7 +14,7 @@ use super::{CONF, Scene, V4, V6};
 
 /// Mounts a file system of which nobody serves the requests, as of a server that has died; the daemon and its mount go
 /// together.
-const DEAD: &str = r#"exec 9<>/dev/fuse
+pub(crate) const DEAD: &str = r#"exec 9<>/dev/fuse
 mount -i -t fuse -o fd=9,rootmode=40000,user_id=0,group_id=0 dead "$0"
 exec "$@""#;
 

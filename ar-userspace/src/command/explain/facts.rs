@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use schemars::JsonSchema;
 use serde::Serialize;
 
 use super::Explainer;
@@ -13,14 +14,18 @@ use crate::policy::explain::{self, Criterion, Explanation, Outcome};
 use crate::request::{self, WireName};
 
 /// One alert against one configuration.
-#[derive(Debug, Serialize)]
-pub(super) struct Facts {
+#[derive(Debug, Serialize, JsonSchema)]
+#[schemars(rename = "Explanation")]
+pub(in crate::command) struct Facts {
+    /// The file, as given.
     pub(super) config: String,
     /// False when the configuration switches active response off.
     pub(super) enabled: bool,
     /// Whether at least one section fires.
     pub(super) fires: bool,
+    /// What the alert says.
     pub(super) alert: AlertFacts,
+    /// Whom it names; `null` when it names nobody.
     pub(super) offender: Option<OffenderFacts>,
     /// Why no section that matches may act.
     pub(super) refusal: Option<Refused>,
@@ -28,7 +33,9 @@ pub(super) struct Facts {
     pub(super) sections: Vec<Section>,
 }
 
-#[derive(Debug, Serialize)]
+/// What an alert says.
+#[derive(Debug, Serialize, JsonSchema)]
+#[schemars(rename = "ExplainedAlert")]
 pub(super) struct AlertFacts {
     pub(super) id: Option<String>,
     pub(super) rule_id: Option<u32>,
@@ -43,7 +50,9 @@ pub(super) struct AlertFacts {
     pub(super) own_log: bool,
 }
 
-#[derive(Debug, Serialize)]
+/// Whom an alert names.
+#[derive(Debug, Serialize, JsonSchema)]
+#[schemars(rename = "ExplainedOffender")]
 pub(super) struct OffenderFacts {
     /// The field it was taken from.
     pub(super) field: &'static str,
@@ -55,22 +64,36 @@ pub(super) struct OffenderFacts {
     pub(super) special: Option<String>,
     /// Why this host must stay able to reach it.
     pub(super) protected: Option<String>,
+    /// The entry of the white list that has it.
     pub(super) white_listed: Option<Entry>,
 }
 
-#[derive(Debug, Serialize)]
+/// An entry of the white list.
+#[derive(Debug, Serialize, JsonSchema)]
+#[schemars(rename = "WhiteListEntry")]
 pub(super) struct Entry {
+    /// As written.
     pub(super) entry: String,
+    /// Its line.
     pub(super) line: usize,
 }
 
-#[derive(Debug, Serialize)]
+/// What is against any ban.
+#[derive(Debug, Serialize, JsonSchema)]
+#[schemars(rename = "ExplainedRefusal")]
 pub(super) struct Refused {
+    /// `disabled`, `injection`, `no_offender`, `not_an_address`, `special`, `protected` or `white_listed`.
+    #[schemars(extend("enum" = [
+        "disabled", "injection", "no_offender", "not_an_address", "special", "protected", "white_listed"
+    ]))]
     pub(super) reason: &'static str,
+    /// In words.
     pub(super) text: String,
 }
 
-#[derive(Debug, Serialize)]
+/// What a section does with the alert.
+#[derive(Debug, Serialize, JsonSchema)]
+#[schemars(rename = "ExplainedSection")]
 pub(super) struct Section {
     /// Among all `<active-response>` elements, from 0.
     pub(super) index: usize,
@@ -78,11 +101,17 @@ pub(super) struct Section {
     pub(super) command: String,
     pub(super) executable: String,
     /// `kernel` or `program`.
+    #[schemars(extend("enum" = ["kernel", "program"]))]
     pub(super) enforcement: &'static str,
     /// `manager`, `agent NUMBER` or `all agents`.
     pub(super) target: String,
     pub(super) criteria: Vec<CriterionFacts>,
+    /// `fires`, `refused`, `unmatched`, `loop_guard`, `no_level`, `no_criterion` or `asks_for_manager`.
+    #[schemars(extend("enum" = [
+        "fires", "refused", "unmatched", "loop_guard", "no_level", "no_criterion", "asks_for_manager"
+    ]))]
     pub(super) outcome: &'static str,
+    /// In words.
     pub(super) why: String,
     /// Seconds of the first, second, ... ban; the last one stays. Empty: for ever.
     pub(super) ladder_seconds: Vec<u64>,
@@ -93,10 +122,16 @@ pub(super) struct Section {
     pub(super) wire_name: Option<String>,
 }
 
-#[derive(Debug, Serialize)]
+/// One criterion beside what the alert has.
+#[derive(Debug, Serialize, JsonSchema)]
+#[schemars(rename = "ExplainedCriterion")]
 pub(super) struct CriterionFacts {
+    /// `level`, `rules_group` or `rules_id`.
+    #[schemars(extend("enum" = ["level", "rules_group", "rules_id"]))]
     pub(super) element: &'static str,
+    /// Whether it matches.
     pub(super) matches: bool,
+    /// In words.
     pub(super) why: String,
     /// The same for a page that lists the alert's groups already.
     #[serde(skip)]

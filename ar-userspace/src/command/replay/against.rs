@@ -2,6 +2,7 @@
 
 use std::fmt::Write as _;
 
+use schemars::JsonSchema;
 use serde::Serialize;
 
 use super::report::{self, Summary};
@@ -14,29 +15,42 @@ use crate::offender::Offender;
 const ROWS: usize = 20;
 
 /// What differs.
-#[derive(Serialize)]
-pub(super) struct Difference {
+#[derive(Serialize, JsonSchema)]
+#[schemars(rename = "ReplayDifference")]
+pub(in crate::command) struct Difference {
+    /// Whom only the first one bans.
     only_first: Vec<Banned>,
+    /// Whom only the second one bans.
     only_second: Vec<Banned>,
+    /// Whom both ban.
     both: Both,
 }
 
 /// Offenders that both ban, by who bans them longer.
-#[derive(Default, Serialize)]
+#[derive(Default, Serialize, JsonSchema)]
+#[schemars(rename = "ReplayBoth")]
 struct Both {
+    /// How many.
     offenders: usize,
+    /// Those that the first one bans longer.
     longer_by_first: usize,
+    /// Those that the second one bans longer.
     longer_by_second: usize,
 }
 
 /// An offender that only one of them bans.
-#[derive(Serialize)]
+#[derive(Serialize, JsonSchema)]
+#[schemars(rename = "ReplayBanned")]
 struct Banned {
+    /// In canonical form.
     address: String,
+    /// Bans.
     bans: u64,
+    /// Offences.
     offences: u64,
     /// For how long in total; a ban for ever is not in it.
     seconds: f64,
+    /// Whether it is banned for ever.
     for_ever: bool,
 }
 

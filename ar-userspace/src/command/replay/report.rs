@@ -6,6 +6,7 @@ use std::io::Write;
 use std::time::Duration;
 
 use jiff::Timestamp;
+use schemars::JsonSchema;
 use serde::{Serialize, Serializer};
 
 use super::Run;
@@ -20,71 +21,118 @@ use crate::offender::Offender;
 const ROWS: usize = 20;
 
 /// What was read.
-#[derive(Serialize)]
-pub(super) struct Read<'a> {
+#[derive(Serialize, JsonSchema)]
+#[schemars(rename = "ReplayRead")]
+pub(in crate::command) struct Read<'a> {
+    /// Bytes.
     bytes: u64,
+    /// Lines.
     lines: u64,
+    /// Lines that are alerts.
     alerts: u64,
+    /// Lines that are none, by reason.
     malformed: &'a BTreeMap<&'static str, u64>,
+    /// The first time that an alert carries; `null` when none does.
     #[serde(serialize_with = "as_text")]
+    #[schemars(with = "Option<String>", extend("format" = "date-time"))]
     first_at: Option<Timestamp>,
+    /// The last one.
     #[serde(serialize_with = "as_text")]
+    #[schemars(with = "Option<String>", extend("format" = "date-time"))]
     last_at: Option<Timestamp>,
+    /// Alerts without a time.
     without_time: u64,
+    /// Alerts whose time is before that of a line above.
     out_of_order: u64,
 }
 
 /// What one configuration would have done.
-#[derive(Serialize)]
-pub(super) struct Summary<'a> {
+#[derive(Serialize, JsonSchema)]
+#[schemars(rename = "ReplaySummary")]
+pub(in crate::command) struct Summary<'a> {
+    /// The file, as given.
     config: &'a str,
+    /// Alerts that at least one section matches.
     matched: u64,
+    /// Of these, those that lead to nothing, by reason.
     refused: &'a BTreeMap<&'static str, u64>,
+    /// Offences for other hosts.
     elsewhere: u64,
+    /// Bans that are refused because a limit is reached.
     over_limit: u64,
+    /// Bans.
     pub(super) bans: u64,
+    /// Bans whose end is moved by a repeat.
     pub(super) moved: u64,
     /// Offenders that were banned.
     pub(super) offenders: usize,
+    /// Of these, those that are banned for ever.
     pub(super) banned_for_ever: usize,
     /// Sum over all offenders; bans for ever are not in it.
     pub(super) banned_seconds: f64,
+    /// `null` without a ban.
     longest_ban: Option<Longest>,
+    /// `null` without an offence.
     most_offences: Option<Most>,
+    /// Every section that names a command, in document order.
     sections: Vec<SectionRow<'a>>,
+    /// Rules of alerts that matched, those that did most first.
     rules: Vec<RuleRow>,
 }
 
-#[derive(Serialize)]
+/// The offender with the longest ban.
+#[derive(Serialize, JsonSchema)]
+#[schemars(rename = "ReplayLongest")]
 struct Longest {
+    /// In canonical form.
     address: String,
-    /// `null` for ever.
+    /// `null`: for ever.
     seconds: Option<f64>,
 }
 
-#[derive(Serialize)]
+/// The offender with most offences.
+#[derive(Serialize, JsonSchema)]
+#[schemars(rename = "ReplayMost")]
 struct Most {
+    /// In canonical form.
     address: String,
+    /// How many.
     offences: u64,
 }
 
-#[derive(Serialize)]
+/// What one section would have done.
+#[derive(Serialize, JsonSchema)]
+#[schemars(rename = "ReplaySection")]
 struct SectionRow<'a> {
+    /// Among all `<active-response>` elements, from 0.
     index: usize,
+    /// Its line.
     line: usize,
+    /// The name of its command.
     command: &'a str,
+    /// Alerts that it matches.
     matched: u64,
+    /// Of these, those that lead to nothing.
     refused: u64,
+    /// Bans.
     bans: u64,
+    /// Bans whose end is moved by a repeat.
     moved: u64,
 }
 
-#[derive(Serialize)]
+/// What alerts of one rule would have led to.
+#[derive(Serialize, JsonSchema)]
+#[schemars(rename = "ReplayRule")]
 struct RuleRow {
+    /// Its number; 0 for alerts without one.
     rule_id: u32,
+    /// Matches of sections with its alerts.
     matched: u64,
+    /// Of these, those that lead to nothing.
     refused: u64,
+    /// Bans.
     bans: u64,
+    /// Bans whose end is moved by a repeat.
     moved: u64,
 }
 

@@ -5,6 +5,7 @@
 use std::fmt::Write as _;
 use std::io::{self, Write};
 
+use schemars::JsonSchema;
 use serde::Serialize;
 
 use super::Run;
@@ -33,20 +34,29 @@ enum Form {
 }
 
 /// One entry, as JSON has it; docs/explain-and-replay.md describes it.
-#[derive(Serialize)]
-struct Entry<'a> {
+#[derive(Serialize, JsonSchema)]
+#[schemars(rename = "ReplayEntry")]
+pub(in crate::command) struct Entry<'a> {
+    /// When; `null` before the first alert with a time.
+    #[schemars(extend("format" = "date-time"))]
     at: Option<String>,
+    /// `ban`, `move` or `unban`.
+    #[schemars(extend("enum" = ["ban", "move", "unban"]))]
     event: &'static str,
+    /// In canonical form.
     address: String,
+    /// The executable that holds the ban.
     executable: &'a str,
-    /// Of a ban that ends, in seconds from `at`.
+    /// From `at` to the end; `null`: for ever. Left out for an unban.
     #[serde(skip_serializing_if = "Option::is_none")]
     seconds: Option<Option<f64>>,
+    /// The alert's rule; left out for an unban.
     #[serde(skip_serializing_if = "Option::is_none")]
     rule_id: Option<u32>,
+    /// The section's line; left out for an unban.
     #[serde(skip_serializing_if = "Option::is_none")]
     line: Option<usize>,
-    /// Which offence of the key; absent when offences do not count.
+    /// Which offence it is; left out for an unban, and where offences do not count.
     #[serde(skip_serializing_if = "Option::is_none")]
     offence: Option<u32>,
 }

@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, VecDeque};
 use std::time::Duration;
 
 use ratatui::crossterm::event::{KeyCode, KeyEvent, KeyModifiers};
+use schemars::JsonSchema;
 use serde::Serialize;
 
 use crate::control::view;
@@ -28,8 +29,9 @@ pub(super) struct Look {
 }
 
 /// One banned address or network.
-#[derive(Clone, Debug, PartialEq, Serialize)]
-pub(super) struct Host {
+#[derive(Clone, Debug, PartialEq, Serialize, JsonSchema)]
+#[schemars(rename = "TopHost")]
+pub(in crate::command) struct Host {
     /// The address in canonical form.
     pub(super) address: String,
     /// Packets dropped a second since the look before; 0 at the first.

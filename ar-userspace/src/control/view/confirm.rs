@@ -1,11 +1,12 @@
 //! Changes by hand that are taken back unless they are confirmed.
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::EndedBy;
 
 /// A kind of change.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum Provisional {
     /// A ban, which ends when it is taken back.
@@ -15,16 +16,17 @@ pub enum Provisional {
 }
 
 /// When a change is taken back.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct Deadline {
     /// Time left.
     pub seconds_left: f64,
     /// Wall time.
+    #[schemars(extend("format" = "date-time"))]
     pub at: String,
 }
 
 /// A change that waits to be confirmed.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct Pending {
     /// The address or network in canonical form.
     pub address: String,
@@ -39,17 +41,17 @@ pub struct Pending {
 }
 
 /// Whose changes are confirmed.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum Confirm {
     /// Everyone's: `"all"`.
     All,
     /// Those of these addresses and networks, in any spelling: `{"addresses": [...]}`.
-    Addresses(Vec<String>),
+    Addresses(#[schemars(length(min = 1))] Vec<String>),
 }
 
 /// One address whose changes were to be confirmed.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Confirmed {
     /// The address or network in canonical form.
     pub address: String,
@@ -58,7 +60,7 @@ pub struct Confirmed {
 }
 
 /// A change that was to be confirmed.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct ConfirmedChange {
     /// What it is.
     pub change: Provisional,

@@ -1,16 +1,18 @@
 //! What happens, as `GET /v1/events` tells it.
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::{ByHand, End, EndedBy, Provisional, ReleaseState};
 
 /// One thing that happened.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct Event {
     /// Its number since the daemon began, each one more than that of the event before it. `begin` and `missed` have that
     /// of the last event up to there.
     pub sequence: u64,
     /// Wall time at which it was told.
+    #[schemars(extend("format" = "date-time"))]
     pub time: String,
     /// What it is, under `type`, with its fields.
     #[serde(flatten)]
@@ -18,7 +20,7 @@ pub struct Event {
 }
 
 /// What happened.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(tag = "type", rename_all = "snake_case")]
 pub enum Happening {
     /// The stream begins: the first event of each.
@@ -122,6 +124,7 @@ pub enum Happening {
         /// Its name.
         interface: String,
         /// `native`, `generic`, `tcx`, `nftables`; `none` when it is not covered; `gone` when it is not there.
+        #[schemars(extend("enum" = ["native", "generic", "tcx", "nftables", "none", "gone"]))]
         mode: String,
         /// Why not in a better way; empty when it is the best.
         why: String,
@@ -131,7 +134,8 @@ pub enum Happening {
 }
 
 /// A ban that was made, or got another end.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[schemars(rename = "BanEvent")]
 pub struct Banned {
     /// The address or network in canonical form.
     pub address: String,
@@ -159,7 +163,7 @@ pub struct Banned {
 }
 
 /// What became of a quiet time.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum QuietChange {
     /// It has begun.
@@ -171,8 +175,9 @@ pub enum QuietChange {
 }
 
 /// What refuses a ban.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
+#[schemars(rename = "RefusedBy")]
 pub enum Refused {
     /// The white list has the address.
     WhiteList,

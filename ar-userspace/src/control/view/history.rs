@@ -1,11 +1,12 @@
 //! Who was banned.
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::ByHand;
 
 /// Bans, what ended or began last first.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct History {
     /// Those that were asked for.
     pub bans: Vec<Past>,
@@ -14,17 +15,20 @@ pub struct History {
 }
 
 /// One ban of one executable.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Past {
     /// The address or network in canonical form.
     pub address: String,
     /// The executable that held it.
     pub executable: String,
     /// Wall time at which it began.
+    #[schemars(extend("format" = "date-time"))]
     pub banned_at: String,
     /// Wall time at which it was to end; `null` for a permanent ban.
+    #[schemars(extend("format" = "date-time"))]
     pub expires_at: Option<String>,
     /// Wall time at which it did; `null` while it stands.
+    #[schemars(extend("format" = "date-time"))]
     pub ended_at: Option<String>,
     /// How it ended; `null` while it stands.
     pub end: Option<End>,
@@ -47,7 +51,7 @@ pub struct Past {
 }
 
 /// How a ban ended.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum End {
     /// Its time had come.
@@ -74,7 +78,7 @@ pub enum End {
 }
 
 /// Who ended or confirmed a ban by hand.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct EndedBy {
     /// The user.
     pub uid: u32,

@@ -1,11 +1,12 @@
 //! Why somebody is banned, or is not.
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::{ByHand, Past, Quiet};
 
 /// What is known of one address or network.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct Why {
     /// The address or network in canonical form; what was asked for when that is neither.
     pub address: String,
@@ -14,6 +15,7 @@ pub struct Why {
     /// Whether a ban of `bans` applies.
     pub banned: bool,
     /// As in the status; `dry-run` drops nothing.
+    #[schemars(extend("enum" = ["xdp", "nftables", "dry-run"]))]
     pub enforcer: String,
     /// The configuration in force.
     pub config: String,
@@ -27,6 +29,7 @@ pub struct Why {
     /// Alerts about it that are remembered, what was read last first.
     pub alerts: Vec<Remembered>,
     /// Since when alerts are remembered: the daemon's start.
+    #[schemars(extend("format" = "date-time"))]
     pub alerts_since: String,
     /// Its bans that ended last, and those of networks that meet it, newest first.
     pub past: Vec<Past>,
@@ -35,16 +38,17 @@ pub struct Why {
 }
 
 /// What spares an address from bans.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Spared {
     /// `guard`, `white_list`, or `special`: an address that is nobody's own.
+    #[schemars(extend("enum" = ["guard", "white_list", "special"]))]
     pub by: String,
     /// In words.
     pub why: String,
 }
 
 /// One ban and what led to it.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct Reason {
     /// The address or network that is banned.
     pub address: String,
@@ -53,10 +57,13 @@ pub struct Reason {
     /// Base name of the executable, or `manual`.
     pub executable: String,
     /// What makes it true: `kernel` or `program`.
+    #[schemars(extend("enum" = ["kernel", "program"]))]
     pub enforcement: String,
     /// Wall time at which it began.
+    #[schemars(extend("format" = "date-time"))]
     pub banned_at: String,
     /// Wall time at which it ends; `null` for a permanent ban.
+    #[schemars(extend("format" = "date-time"))]
     pub expires_at: Option<String>,
     /// Time left; `null` for a permanent ban.
     pub seconds_left: Option<f64>,
@@ -65,6 +72,7 @@ pub struct Reason {
     /// Bytes dropped since it began.
     pub bytes: Option<u64>,
     /// Wall time of the last packet; `null` when there was none, and when the enforcer does not tell.
+    #[schemars(extend("format" = "date-time"))]
     pub last_seen: Option<String>,
     /// Found in the kernel, where nobody remembered having made it.
     pub adopted: bool,
@@ -90,11 +98,12 @@ pub struct Reason {
 }
 
 /// One alert, or several that are alike, of which it is the last.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct Remembered {
     /// The address; what the alert has in its place when that is none.
     pub address: String,
     /// Wall time at which it was read.
+    #[schemars(extend("format" = "date-time"))]
     pub read_at: String,
     /// Alerts of this offender, with this rule and outcome.
     pub times: u64,
@@ -102,8 +111,10 @@ pub struct Remembered {
     #[serde(flatten)]
     pub alert: AlertText,
     /// `unmatched`, `refused`, `repeated` or `fired`.
+    #[schemars(extend("enum" = ["unmatched", "refused", "repeated", "fired"]))]
     pub outcome: String,
-    /// For `refused`: `white_listed`, `protected`, `not_an_address`, `quiet`, ... as `arfw explain` names it.
+    /// For `refused`: why, as `arfw explain` names it; else `null`.
+    #[schemars(extend("enum" = ["disabled", "injection", "no_offender", "not_an_address", "special", "protected", "white_listed", "quiet", null]))]
     pub refusal: Option<String>,
     /// In words: what came of it.
     pub why: String,
@@ -118,7 +129,7 @@ pub struct Remembered {
 }
 
 /// What is remembered of an alert's text.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct AlertText {
     /// Its own identifier.
     pub id: Option<String>,
@@ -137,7 +148,7 @@ pub struct AlertText {
 }
 
 /// What a section that fired did.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Act {
     /// Which section, counted over all `<active-response>` elements from 0.
     pub response: usize,
@@ -146,13 +157,14 @@ pub struct Act {
     /// The executable.
     pub executable: String,
     /// `banned`, `moved`, `already_permanent`, `only_counted`, `over_limit` or `elsewhere`.
+    #[schemars(extend("enum" = ["banned", "moved", "already_permanent", "only_counted", "over_limit", "elsewhere"]))]
     pub outcome: String,
     /// In words.
     pub why: String,
 }
 
 /// What a section has to say about an alert.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Section {
     /// Counted over all `<active-response>` elements from 0.
     pub response: usize,
@@ -167,9 +179,10 @@ pub struct Section {
 }
 
 /// One criterion beside what the alert has.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Criterion {
     /// `level`, `rules_group` or `rules_id`.
+    #[schemars(extend("enum" = ["level", "rules_group", "rules_id"]))]
     pub element: String,
     /// Whether it matches.
     pub matches: bool,
