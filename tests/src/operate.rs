@@ -1,6 +1,6 @@
 //! What an operator changes while the daemon runs, seen from the command line and from the socket.
 
-mod access;
+pub(crate) mod access;
 mod ban;
 mod colours;
 mod confirm;

@@ -45,7 +45,7 @@ const fn lines(
     }
 }
 
-const PRINTED: [Printed; 18] = [
+const PRINTED: [Printed; 20] = [
     one(
         "ban",
         of::<Vec<view::Banned>>,
@@ -60,6 +60,11 @@ const PRINTED: [Printed; 18] = [
         "check --ar-conf",
         of::<Vec<check::Entry<'_>>>,
         "Each line of `ar.conf`.",
+    ),
+    one(
+        "confirm",
+        of::<Vec<view::Confirmed>>,
+        "As POST /v1/confirm answers.",
     ),
     lines(
         "events",
@@ -90,6 +95,11 @@ const PRINTED: [Printed; 18] = [
         "list",
         of::<Vec<view::Ban>>,
         "As GET /v1/bans answers. Without a daemon the kernel is asked, and `by` is empty.",
+    ),
+    one(
+        "list --quiet",
+        of::<Vec<view::Quiet>>,
+        "As GET /v1/quiet answers.",
     ),
     one("reload", of::<view::Reload>, "As POST /v1/reload answers."),
     one("replay", replay, "What would have been done."),

@@ -121,6 +121,12 @@ fn beside_a_daemon(commands: &mut Commands, home: &Home) -> Result<()> {
     commands.run(home, "unban", &["192.0.2.9", V4])?;
     let past = commands.run(home, "history", &[])?;
     ensure!(past.to_string().contains("ended_by"), "{past}");
+    let waits = ["--for", "1h", "--confirm", "1m", "192.0.2.10"];
+    commands.run(home, "ban", &waits)?;
+    commands.run(home, "status", &[])?;
+    commands.run(home, "confirm", &[])?;
+    commands.run(home, "unban", &["--quiet", "1h", "192.0.2.11"])?;
+    commands.run(home, "list --quiet", &[])?;
     commands.run(home, "forgive", &[V4])?;
     commands.run(home, "forgive", &["--all"])?;
     commands.run(home, "reload", &[])?;

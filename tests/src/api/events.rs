@@ -181,6 +181,15 @@ fn at_an_interface(types: &mut Types) -> Result<()> {
     until(&|event| event["by_hand"]["reason"] == "a scan")?;
     home.output(&["unban", "198.51.100.8"])?;
     until(&|event| event["ended_by"]["uid"] == 0)?;
+    let waits = ["ban", "--for", "1h", "--confirm", "1m", "198.51.100.8"];
+    home.output(&waits)?;
+    until(&|event| event["confirm_seconds"].is_number())?;
+    home.output(&["confirm"])?;
+    until(&|event| event["type"] == "confirmed")?;
+    home.output(&["unban", "--quiet", "1h", "198.51.100.10"])?;
+    until(&|event| event["type"] == "quiet")?;
+    alert(5763, "198.51.100.10")?;
+    until(&|event| event["by"] == "quiet")?;
     alert(100_000, "198.51.100.9")?;
     until(&|event| event["type"] == "failure")?;
     let banned = AddrV4 {

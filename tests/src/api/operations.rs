@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 use std::fs;
-use std::os::unix::fs::symlink;
+use std::os::unix::fs::{PermissionsExt as _, symlink};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -17,10 +17,20 @@ use super::client::{Connection, Question, ask};
 use super::document::Document;
 use super::schema::Strict;
 use super::stops::while_it_stops;
+use crate::operate::access::{GROUP, as_member};
 use crate::operate::{CONF, DEAD, V4, V6};
 use crate::store::Disk;
 
 pub(super) const EVERY: Duration = Duration::from_millis(20);
+
+/// The paths of orders that have a body.
+const ORDERS: [&str; 5] = [
+    "/v1/ban",
+    "/v1/unban",
+    "/v1/confirm",
+    "/v1/forgive",
+    "/v1/stop",
+];
 
 const METHODS: [&str; 5] = ["GET", "POST", "PUT", "DELETE", "PATCH"];
 
@@ -51,6 +61,7 @@ impl Asker<'_> {
 fn every_operation_answers_as_documented_and_is_documented() -> Result<()> {
     let mut document = Document::new()?;
     at_an_interface(&mut document)?;
+    to_one_who_may_look(&mut document)?;
     while_a_file_system_does_not_answer(&mut document)?;
     while_the_disk_is_full(&mut document)?;
     while_it_stops(&mut document)?;
@@ -84,6 +95,8 @@ fn at_an_interface(document: &mut Document) -> Result<()> {
     questions(&mut asker)?;
     streams(&mut asker)?;
     orders(&mut asker)?;
+    until_confirmed(&mut asker)?;
+    quiet_times(&mut asker)?;
     reloads(&mut asker, &home)?;
     bodies(&mut asker)?;
     asker.ok(&Question::post("/v1/stop", json!({"release": true})))?;
@@ -251,6 +264,77 @@ fn orders(asker: &mut Asker<'_>) -> Result<()> {
     Ok(())
 }
 
+/// One of each kind waits, one is confirmed, and one is asked to be that never waited.
+fn until_confirmed(asker: &mut Asker<'_>) -> Result<()> {
+    let ban = json!({"addresses": ["192.0.2.40"], "seconds": 600, "confirm_seconds": 60});
+    let told = asker.ok(&Question::post("/v1/ban", ban))?;
+    ensure!(told[0]["confirm"]["at"].is_string(), "{told}");
+    let unban = json!({"addresses": ["203.0.113.9"], "confirm_seconds": 3600});
+    let told = asker.ok(&Question::post("/v1/unban", unban))?;
+    ensure!(told[0]["confirm"]["at"].is_string(), "{told}");
+    let status = asker.ok(&Question::get("/v1/status"))?;
+    ensure!(
+        status["pending"].as_array().map(Vec::len) == Some(2),
+        "{status}"
+    );
+    let one = json!({"addresses": ["192.0.2.40", "192.0.2.41"]});
+    let told = asker.ok(&Question::post("/v1/confirm", one))?;
+    ensure!(
+        told[0]["changes"][0]["change"] == "ban" && told[1]["changes"] == json!([]),
+        "{told}"
+    );
+    let told = asker.ok(&Question::post("/v1/confirm", json!("all")))?;
+    ensure!(told[0]["changes"][0]["change"] == "unban", "{told}");
+    Ok(())
+}
+
+fn quiet_times(asker: &mut Asker<'_>) -> Result<()> {
+    let order = |seconds: u32| {
+        let order =
+            json!({"addresses": ["192.0.2.50"], "quiet_seconds": seconds, "reason": "a test"});
+        Question::post("/v1/unban", order)
+    };
+    for (seconds, state) in [
+        (3600, "begun"),
+        (60, "moved"),
+        (0, "ended"),
+        (0, "not_quiet"),
+        (60, "begun"),
+    ] {
+        let told = asker.ok(&order(seconds))?;
+        ensure!(told[0]["quiet"]["state"] == state, "{told}");
+    }
+    let wide = json!({"addresses": ["192.0.0.0/8"], "quiet_seconds": 60});
+    let told = asker.ok(&Question::post("/v1/unban", wide))?;
+    ensure!(told[0]["quiet"]["state"] == "refused", "{told}");
+    let all = asker.ok(&Question::get("/v1/quiet"))?;
+    ensure!(all[0]["by_hand"]["reason"] == "a test", "{all}");
+    asker.ok(&Question::get("/v1/why?address=192.0.2.50"))?;
+    let ban = json!({"addresses": ["192.0.2.50"], "seconds": 60});
+    let told = asker.ok(&Question::post("/v1/ban", ban))?;
+    ensure!(told[0]["quiet_ended"] == 1, "{told}");
+    Ok(())
+}
+
+/// Every order is refused, whatever it says.
+fn to_one_who_may_look(document: &mut Document) -> Result<()> {
+    let home = Home::new(CONF)?;
+    fs::set_permissions(home.dir(), fs::Permissions::from_mode(0o755))?;
+    let group = GROUP.to_string();
+    let daemon = home.start_dry(&["--socket-group", &group, "--group-may", "look"])?;
+    let socket = socket(&home);
+    let mut asker = Asker { document, socket };
+    as_member(|| {
+        asker.ok(&Question::get("/v1/bans"))?;
+        for path in ORDERS.into_iter().chain(["/v1/reload"]) {
+            asker.expect(403, &Question::post(path, "{}"))?;
+        }
+        Ok(())
+    })?;
+    asker.ok(&Question::post("/v1/stop", json!({"release": false})))?;
+    ends(daemon)
+}
+
 fn reloads(asker: &mut Asker<'_>, home: &Home) -> Result<()> {
     let reload = Question::plain("POST", "/v1/reload");
     let white_list = format!("<ossec_config><global><white_list>{V6}</white_list></global>");
@@ -278,8 +362,7 @@ fn reloads(asker: &mut Asker<'_>, home: &Home) -> Result<()> {
 
 /// Bodies that are none.
 fn bodies(asker: &mut Asker<'_>) -> Result<()> {
-    let orders = ["/v1/ban", "/v1/unban", "/v1/forgive", "/v1/stop"];
-    for path in orders {
+    for path in ORDERS {
         asker.expect(400, &Question::post(path, "{"))?;
         let long = json!({"addresses": ["1".repeat(64 * 1024)]});
         asker.expect(413, &Question::post(path, long))?;
@@ -302,7 +385,28 @@ fn bodies(asker: &mut Asker<'_>) -> Result<()> {
         asker.expect(422, &wrong)?;
         asker.document.refuses(&wrong)?;
     }
+    for wrong in [
+        json!({"addresses": [V4], "confirm_seconds": 0}),
+        json!({"addresses": [V4], "confirm_seconds": 3601}),
+        json!({"addresses": [V4], "quiet_seconds": -1}),
+        json!({"addresses": [V4], "quiet_seconds": 2_592_001}),
+        json!({"addresses": [V4], "quiet_seconds": 1, "reason": "a".repeat(257)}),
+    ] {
+        let wrong = Question::post("/v1/unban", wrong);
+        asker.expect(422, &wrong)?;
+        asker.document.refuses(&wrong)?;
+    }
     for (path, body) in [
+        ("/v1/unban", json!({"addresses": [V4], "reason": "a test"})),
+        (
+            "/v1/unban",
+            json!({"addresses": [V4], "quiet_seconds": 60, "confirm_seconds": 60}),
+        ),
+        (
+            "/v1/ban",
+            json!({"addresses": [V4], "seconds": 30, "confirm_seconds": 60}),
+        ),
+        ("/v1/confirm", json!({"addresses": ["host"]})),
         ("/v1/ban", json!({"addresses": ["host"], "seconds": 1})),
         ("/v1/unban", json!({"addresses": [V4, "198.51.100"]})),
         ("/v1/forgive", json!({"addresses": ["198.51.100.0/24"]})),

@@ -68,7 +68,7 @@ fn question(path: &str, method: &str) -> Question {
         ("/v1/why", _) => Question::get("/v1/why?address=198.51.100.7"),
         ("/v1/ban", _) => Question::post(path, json!({"addresses": [V4], "seconds": 600})),
         ("/v1/unban", _) => Question::post(path, json!({"addresses": [V4]})),
-        ("/v1/forgive", _) => Question::post(path, json!("all")),
+        ("/v1/confirm" | "/v1/forgive", _) => Question::post(path, json!("all")),
         ("/v1/stop", _) => Question::post(path, json!({"release": false})),
         (_, "POST") => Question::plain("POST", path),
         _ => Question::get(path),

@@ -17,7 +17,7 @@ use super::{CONF, Scene, V4};
 
 /// Numbers that no user or group of a host has.
 const USER: u32 = 64_001;
-const GROUP: u32 = 64_002;
+pub(crate) const GROUP: u32 = 64_002;
 const OTHER_GROUP: u32 = 64_003;
 
 /// A user, told to setpriv: his group, and those that he is a member of.
@@ -87,7 +87,7 @@ fn check_as(
 }
 
 /// Does something in a thread that has become a member of the group.
-fn as_member<T: Send>(work: impl FnOnce() -> Result<T> + Send) -> Result<T> {
+pub(crate) fn as_member<T: Send>(work: impl FnOnce() -> Result<T> + Send) -> Result<T> {
     let become_member = || -> Result<()> {
         let (user, group) = (Uid::from_raw(USER), Gid::from_raw(OTHER_GROUP));
         set_thread_groups(&[Gid::from_raw(GROUP)])?;

@@ -16,9 +16,9 @@ use super::{CONF, V4};
 const DOCUMENT: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../docs/exit-status.md");
 
 /// Commands that look for a daemon; the others take no directories.
-const OF_A_DAEMON: [&str; 11] = [
-    "list", "why", "history", "status", "top", "events", "reload", "ban", "unban", "forgive",
-    "stop",
+const OF_A_DAEMON: [&str; 12] = [
+    "list", "why", "history", "status", "top", "events", "reload", "ban", "unban", "confirm",
+    "forgive", "stop",
 ];
 
 /// What was seen: a command and its status.
@@ -184,6 +184,7 @@ fn without_a_daemon(seen: &mut Seen, home: &Home) -> Result<()> {
         ("reload", 4),
         ("ban 198.51.100.7 --for 1h", 4),
         ("unban 198.51.100.7", 4),
+        ("confirm", 4),
         ("forgive 198.51.100.7", 4),
         ("stop", 4),
         ("stop --release", 0),
@@ -230,6 +231,12 @@ fn with_a_daemon(seen: &mut Seen, home: &Home, daemon: &mut Daemon) -> Result<()
         ("ban 203.0.113.2 127.0.0.1 --for 1h", 1),
         ("unban 198.51.100.7", 0),
         ("unban 203.0.113.1 203.0.113.77", 1),
+        ("unban --quiet 1h 198.51.100.7", 1),
+        ("ban --for 1h --confirm 1m 203.0.113.40", 0),
+        ("confirm 203.0.113.40 203.0.113.41", 1),
+        ("confirm", 1),
+        ("ban --for 1h --confirm 1m 203.0.113.42", 0),
+        ("confirm", 0),
         ("forgive 198.51.100.7", 0),
         ("forgive 198.51.100.7", 1),
         ("forgive --all", 0),
