@@ -203,7 +203,7 @@ pub struct PlaceV6 {
     /// As in the overflow.
     pub ban: Ban,
     /// Who is banned.
-    pub octets: AddrV6,
+    pub address: AddrV6,
 }
 
 const _: () = {

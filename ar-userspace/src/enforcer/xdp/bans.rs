@@ -1,0 +1,524 @@
+//! The bans of the addresses of one family in the kernel: the table of two choices and its overflow.
+//!
+//! An entry is written with its end last and ended with its end first, and never moves: no packet is judged by half
+//! of one, and none is missed. Others can write a pinned map too. Their entries are not counted until the daemon
+//! takes them over, and are not written over while it makes a ban.
+
+use std::collections::BTreeSet;
+use std::io::{self, ErrorKind};
+
+use anyhow::{Context as _, anyhow, ensure};
+use ar_ebpf::Ban;
+use ar_ebpf::batch::Batch;
+use ar_ebpf::place::{DetailsV4, Hashing, PLACES_OF_BUCKET};
+use aya::maps::{Array, HashMap, IterableMap as _, Map, MapData, MapError};
+use rustix::rand::{GetRandomFlags, getrandom};
+
+use super::address::Address;
+use super::mirror::{Mirror, Spot, is_home};
+use crate::time::KernelClock;
+
+/// Places that are read at a time.
+const AT_A_TIME: u32 = 8192;
+
+/// `BPF_ANY` (linux/bpf.h): an update makes or replaces.
+const ANY: u64 = 0;
+
+/// The maps alone, whoever keeps them.
+pub(super) struct Kernel<A: Address> {
+    places: Array<MapData, A::Place>,
+    /// None where they stand at the place.
+    details: Option<Array<MapData, DetailsV4>>,
+    pub(super) overflow: HashMap<MapData, A, Ban>,
+    hashing_map: Array<MapData, Hashing>,
+    hashing: Hashing,
+}
+
+pub(super) struct Bans<A: Address> {
+    pub(super) kernel: Kernel<A>,
+    pub(super) mirror: Mirror<A>,
+    /// Those in the mirror that somebody else has written, and that the front bitmap does not count.
+    strangers: BTreeSet<A>,
+}
+
+/// A ban and where it is to stand.
+pub(super) struct Placed<A> {
+    pub(super) address: A,
+    pub(super) spot: Spot,
+    pub(super) ban: Ban,
+}
+
+impl<A: Address> Kernel<A> {
+    /// Takes maps by their names.
+    pub(super) fn take(mut take: impl FnMut(&str) -> anyhow::Result<Map>) -> anyhow::Result<Self> {
+        let names = A::MAPS;
+        let hashing_map = Array::<_, Hashing>::try_from(take(names.hashing)?)?;
+        let hashing = hashing_map.get(&0, 0);
+        let hashing = hashing.context("cannot read how addresses are spread")?;
+        let details = names.details.map(&mut take).transpose()?;
+        Ok(Self {
+            places: Array::try_from(take(names.bans)?)?,
+            details: details.map(Array::try_from).transpose()?,
+            overflow: HashMap::try_from(take(names.overflow)?)?,
+            hashing_map,
+            hashing,
+        })
+    }
+
+    /// What stands at `count` places from `first` on.
+    pub(super) fn at(&self, first: u32, count: u32) -> anyhow::Result<Vec<Option<(A, Ban)>>> {
+        let reading = "cannot read the bans";
+        let places = Batch::<u32, A::Place>::new(self.places.map())
+            .and_then(|batch| batch.read_some(first, count))
+            .context(reading)?;
+        let free = DetailsV4::default();
+        let is_any = places.iter().any(|it| A::ban_at(it, &free).is_some());
+        let mut details = match &self.details {
+            Some(details) if is_any => Batch::<u32, DetailsV4>::new(details.map())
+                .and_then(|batch| batch.read_some(first, count))
+                .context(reading)?,
+            _ => Vec::new(),
+        };
+        details.resize_with(places.len(), DetailsV4::default);
+        let both = places.iter().zip(&details);
+        Ok(both.map(|(place, details)| A::ban_at(place, details)).collect())
+    }
+
+    /// Hands out everything that the program finds.
+    pub(super) fn read(&self, mut each: impl FnMut(A, Ban)) -> anyhow::Result<()> {
+        self.read_places(|place, address, ban| {
+            if is_home(address, place, &self.hashing) {
+                each(address, ban);
+            }
+        })?;
+        self.read_overflow(each)
+    }
+
+    fn read_places(&self, mut each: impl FnMut(u32, A, Ban)) -> anyhow::Result<()> {
+        let mut next = 0;
+        loop {
+            let some = self.at(next, AT_A_TIME)?;
+            let found = (next..).zip(&some).filter_map(|(place, found)| {
+                let (address, ban) = (*found)?;
+                Some((place, address, ban))
+            });
+            found.for_each(|(place, address, ban)| each(place, address, ban));
+            next += AT_A_TIME;
+            if some.len() < AT_A_TIME as usize {
+                return Ok(());
+            }
+        }
+    }
+
+    fn read_overflow(&self, each: impl FnMut(A, Ban)) -> anyhow::Result<()> {
+        Batch::new(self.overflow.map())
+            .and_then(|batch| batch.read(each))
+            .context("cannot read the bans")
+    }
+
+    fn get(&self, address: A, spot: Spot) -> anyhow::Result<Option<Ban>> {
+        match spot {
+            Spot::Place(place) => {
+                let found = self.at(place, 1)?.into_iter().flatten().next();
+                Ok(found.and_then(|(found, ban)| (found == address).then_some(ban)))
+            }
+            Spot::Overflow => match self.overflow.get(&address, 0) {
+                Ok(ban) => Ok(Some(ban)),
+                Err(error) if is_absent(&error) => Ok(None),
+                Err(error) => Err(error.into()),
+            },
+        }
+    }
+
+    /// What somebody may be banned by, without knowing where: looked for as the program does.
+    pub(super) fn look_up(&self, address: A) -> anyhow::Result<Option<(Spot, Ban)>> {
+        for bucket in address.buckets(&self.hashing) {
+            let first = bucket * PLACES_OF_BUCKET;
+            for (place, found) in (first..).zip(self.at(first, PLACES_OF_BUCKET)?) {
+                if let Some((found, ban)) = found
+                    && found == address
+                {
+                    return Ok(Some((Spot::Place(place), ban)));
+                }
+            }
+        }
+        let found = self.get(address, Spot::Overflow)?;
+        Ok(found.map(|ban| (Spot::Overflow, ban)))
+    }
+
+    /// Writes a ban; `is_there` when it changes one of the same address.
+    fn put(&mut self, placed: &Placed<A>, is_there: bool) -> anyhow::Result<()> {
+        let Placed { address, spot, ban } = *placed;
+        let Spot::Place(index) = spot else {
+            self.set_overflow(true)?;
+            return Ok(self.overflow.insert(address, ban, ANY)?);
+        };
+        let (place, details) = address.place(&ban);
+        if let Some(map) = &mut self.details {
+            map.set(index, details, ANY)?;
+        }
+        if !is_there {
+            self.places.set(index, empty(address), ANY)?;
+        }
+        Ok(self.places.set(index, place, ANY)?)
+    }
+
+    /// Ends what stands there.
+    pub(super) fn end(&mut self, address: A, spot: Spot) -> anyhow::Result<()> {
+        match spot {
+            Spot::Place(place) => {
+                self.places.set(place, empty(address), ANY)?;
+                Ok(self.places.set(place, A::FREE, ANY)?)
+            }
+            Spot::Overflow => match self.overflow.remove(&address) {
+                Err(error) if !is_absent(&error) => Err(error.into()),
+                // Or somebody else has removed it.
+                _ => Ok(()),
+            },
+        }
+    }
+
+    /// Writes bans, each new, and tells which could not be written. There was no room where no error is told.
+    fn put_all(&mut self, new: &[Placed<A>]) -> Vec<(usize, Option<anyhow::Error>)> {
+        let (mut indices, mut keys, mut places, mut details) = (vec![], vec![], vec![], vec![]);
+        let (mut over, mut over_keys, mut over_bans) = (vec![], vec![], vec![]);
+        for (index, Placed { address, spot, ban }) in new.iter().enumerate() {
+            if let Spot::Place(place) = *spot {
+                let of_both = address.place(ban);
+                indices.push(index);
+                keys.push(place);
+                places.push(of_both.0);
+                details.push(of_both.1);
+            } else {
+                over.push(index);
+                over_keys.push(*address);
+                over_bans.push(*ban);
+            }
+        }
+        let empties: Vec<A::Place> = indices.iter().map(|&at| empty(new[at].address)).collect();
+        let mut failed = Vec::new();
+        if let Err(error) = self.write_places(&keys, &empties, &places, &details) {
+            // Not known how far it came.
+            let _ = self.write_places(&keys, &empties, &vec![A::FREE; keys.len()], &[]);
+            let why = || anyhow!("{error}");
+            failed.extend(indices.into_iter().map(|index| (index, Some(why()))));
+        }
+        if over.is_empty() {
+            return failed;
+        }
+        if let Err(error) = self.set_overflow(true) {
+            let why = || anyhow!("{error:#}");
+            failed.extend(over.into_iter().map(|index| (index, Some(why()))));
+            return failed;
+        }
+        let mut done = 0;
+        while done < over.len() {
+            let batch = Batch::new(self.overflow.map());
+            let (written, result) = match batch {
+                Ok(batch) => batch.write(&over_keys[done..], &over_bans[done..]),
+                Err(error) => (0, Err(error)),
+            };
+            done += written;
+            if let Err(error) = result {
+                let is_full = error.kind() == ErrorKind::ArgumentListTooLong;
+                failed.push((over[done], (!is_full).then(|| error.into())));
+                done += 1;
+            }
+        }
+        failed
+    }
+
+    fn write_places(
+        &self,
+        keys: &[u32],
+        empties: &[A::Place],
+        places: &[A::Place],
+        details: &[DetailsV4],
+    ) -> io::Result<()> {
+        if let (Some(map), false) = (&self.details, details.is_empty()) {
+            Batch::new(map.map())?.write(keys, details).1?;
+        }
+        let batch = Batch::new(self.places.map())?;
+        batch.write(keys, empties).1?;
+        batch.write(keys, places).1
+    }
+
+    /// Tells the program whether it has to look into the overflow.
+    fn set_overflow(&mut self, holds: bool) -> anyhow::Result<()> {
+        if (self.hashing.overflow != 0) == holds {
+            return Ok(());
+        }
+        let hashing = Hashing {
+            overflow: holds.into(),
+            ..self.hashing
+        };
+        self.write_hashing(hashing)
+    }
+
+    fn write_hashing(&mut self, hashing: Hashing) -> anyhow::Result<()> {
+        self.hashing_map
+            .set(0, hashing, ANY)
+            .context("cannot write how addresses are spread")?;
+        self.hashing = hashing;
+        Ok(())
+    }
+
+    /// Makes maps that are new this daemon's own, for so many bans.
+    fn own(&mut self, max_bans: u32) -> anyhow::Result<()> {
+        let places = self.places.map().info();
+        let places = places.context("cannot look at the ban map")?.max_entries();
+        let buckets = places / PLACES_OF_BUCKET;
+        if self.hashing.room != 0 && self.hashing.buckets == buckets {
+            return Ok(());
+        }
+        let mut secret = [0_u8; size_of::<[u64; 6]>()];
+        let got = getrandom(&mut secret, GetRandomFlags::empty());
+        let got = got.context("cannot get random bytes")?;
+        ensure!(got == secret.len(), "the kernel gave {got} random bytes only");
+        let (words, _) = secret.as_chunks();
+        let mut words = words.iter().copied().map(u64::from_ne_bytes);
+        self.write_hashing(Hashing {
+            secret: std::array::from_fn(|_| words.next().unwrap_or_default()),
+            buckets,
+            overflow: 0,
+            // A start that was cut short may have made them for another number.
+            room: max_bans.min(u32::try_from(u64::from(places) * 2 / 3)?),
+            zero: 0,
+        })
+    }
+}
+
+impl<A: Address> Bans<A> {
+    /// Takes maps that may hold bans, new ones for `max_bans`, and puts in order what is not as this process would
+    /// have left it. `older` are bans of an older version; one that is there already is told anew.
+    pub(super) fn adopt(
+        mut kernel: Kernel<A>,
+        older: Vec<(A, Ban)>,
+        max_bans: u32,
+        clock: KernelClock,
+        mut found: impl FnMut(A, Ban),
+    ) -> anyhow::Result<Self> {
+        kernel.own(max_bans)?;
+        let mut mirror = Mirror::<A>::new(kernel.hashing);
+        let is_over = |ban: &Ban| ban.expires_at_ns <= clock.now_nanos();
+        let mut surplus = Vec::new();
+        let mut again = Vec::new();
+        kernel.read_places(|place, address, ban| {
+            let is_home = mirror.is_home(address, place);
+            if is_over(&ban) || !is_home || mirror.find(address).is_some() {
+                surplus.push((address, Spot::Place(place)));
+                // Where the program does not look for it: by another secret, or by another hand.
+                if !is_over(&ban) && !is_home {
+                    again.push((address, ban));
+                }
+                return;
+            }
+            mirror.take(address, Spot::Place(place));
+            found(address, ban);
+        })?;
+        kernel.read_overflow(|address, ban| {
+            if is_over(&ban) || mirror.find(address).is_some() {
+                surplus.push((address, Spot::Overflow));
+                return;
+            }
+            mirror.take(address, Spot::Overflow);
+            found(address, ban);
+        })?;
+        for (address, spot) in surplus {
+            let ended = kernel.end(address, spot);
+            ended.with_context(|| format!("cannot free what is left of {}", address.addr()))?;
+        }
+        let mut bans = Self {
+            kernel,
+            mirror,
+            strangers: BTreeSet::new(),
+        };
+        let mut new = Vec::new();
+        for (address, ban) in again.into_iter().chain(older) {
+            if !is_over(&ban) && bans.mirror.find(address).is_none() {
+                new.push(bans.reserve(address, ban));
+                found(address, ban);
+            }
+        }
+        if let Some((place, error)) = bans.put_all(&new).into_iter().next() {
+            let address = new[place].address.addr();
+            let error = error.unwrap_or_else(|| bans.full());
+            return Err(error).with_context(|| format!("cannot write the ban of {address}"));
+        }
+        let overflows = !bans.mirror.overflow().is_empty();
+        bans.kernel.set_overflow(overflows)?;
+        Ok(bans)
+    }
+
+    /// Bans that the table was made for.
+    pub(super) const fn room(&self) -> u32 {
+        self.kernel.hashing.room
+    }
+
+    /// Notes that the front bitmap counts the address from here on; whether it did not before.
+    pub(super) fn count(&mut self, address: A) -> bool {
+        self.strangers.remove(&address)
+    }
+
+    /// What the kernel holds for an address where it stands for this process.
+    pub(super) fn get(&self, address: A) -> anyhow::Result<Option<Ban>> {
+        let spot = self.mirror.find(address);
+        spot.map_or(Ok(None), |spot| self.kernel.get(address, spot))
+    }
+
+    /// What the kernel holds for an address, whoever has written it. What others have written into its buckets is
+    /// noted, so that it is not written over.
+    pub(super) fn claim(&mut self, address: A) -> anyhow::Result<Option<Ban>> {
+        if self.mirror.find(address).is_some() {
+            return self.get(address);
+        }
+        let mut ours = None;
+        for bucket in address.buckets(&self.kernel.hashing) {
+            let first = bucket * PLACES_OF_BUCKET;
+            let found = self.kernel.at(first, PLACES_OF_BUCKET)?;
+            for (place, found) in (first..).zip(found) {
+                if let Some((other, ban)) = found
+                    && self.meet_stranger(other, place)
+                    && other == address
+                {
+                    ours = Some(ban);
+                }
+            }
+        }
+        Ok(ours)
+    }
+
+    /// Changes the ban of an address that is there.
+    pub(super) fn replace(&mut self, address: A, old: &Ban, ban: Ban) -> anyhow::Result<()> {
+        match self.mirror.find(address) {
+            Some(spot) if address.place(old) != address.place(&ban) => {
+                self.kernel.put(&Placed { address, spot, ban }, true)
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// Writes the ban of an address that is not there.
+    pub(super) fn insert(&mut self, address: A, ban: Ban) -> anyhow::Result<()> {
+        if let Some(spot) = self.mirror.find(address) {
+            // Somebody else has removed it.
+            return self.kernel.put(&Placed { address, spot, ban }, false);
+        }
+        let placed = self.reserve(address, ban);
+        self.strangers.insert(address);
+        self.kernel.put(&placed, false).map_err(|error| {
+            self.strangers.remove(&address);
+            self.mirror.leave(address);
+            // Why it failed has to be told first; a look too many costs time only.
+            let _ = self.settle_overflow();
+            if is_full(&error) { self.full() } else { error }
+        })
+    }
+
+    /// Keeps a spot for a ban that [`Bans::put_all`] will write, of an address that stands nowhere.
+    pub(super) fn reserve(&mut self, address: A, ban: Ban) -> Placed<A> {
+        let spot = self.mirror.free(address).next();
+        let spot = spot.map_or(Spot::Overflow, Spot::Place);
+        self.mirror.take(address, spot);
+        Placed { address, spot, ban }
+    }
+
+    /// Writes bans whose spots are reserved, and tells which could not be written, and stand nowhere. An entry that
+    /// somebody else made meanwhile is replaced.
+    pub(super) fn put_all(&mut self, new: &[Placed<A>]) -> Vec<(usize, Option<anyhow::Error>)> {
+        let mut failed = Vec::new();
+        for (chunk, some) in new.chunks(AT_A_TIME as usize).enumerate() {
+            let of_chunk = self.kernel.put_all(some);
+            let first = chunk * AT_A_TIME as usize;
+            failed.extend(of_chunk.into_iter().map(|(at, why)| (first + at, why)));
+        }
+        for (index, _) in &failed {
+            self.mirror.leave(new[*index].address);
+        }
+        if !failed.is_empty() {
+            // As in `insert`.
+            let _ = self.settle_overflow();
+        }
+        failed
+    }
+
+    /// Removes the ban of an address, if there is one; whether the front bitmap has counted it.
+    pub(super) fn remove(&mut self, address: A) -> anyhow::Result<bool> {
+        let Some(spot) = self.mirror.find(address) else {
+            return Ok(false);
+        };
+        self.kernel.end(address, spot)?;
+        self.mirror.leave(address);
+        if spot == Spot::Overflow {
+            self.settle_overflow()?;
+        }
+        Ok(!self.strangers.remove(&address))
+    }
+
+    /// Notes an entry that somebody else has written at a place, unless this process knows of it, or the place or the
+    /// address is taken, or the program does not look for the address there. Whether it was noted.
+    pub(super) fn meet_stranger(&mut self, address: A, place: u32) -> bool {
+        let is_new = self.mirror.at(place).is_none()
+            && self.mirror.is_home(address, place)
+            && self.mirror.find(address).is_none();
+        if is_new {
+            self.mirror.take(address, Spot::Place(place));
+            self.strangers.insert(address);
+        }
+        is_new
+    }
+
+    /// The same in the overflow.
+    pub(super) fn meet_stranger_in_overflow(&mut self, address: A) -> bool {
+        let is_new = self.mirror.find(address).is_none();
+        if is_new {
+            self.mirror.take(address, Spot::Overflow);
+            self.strangers.insert(address);
+        }
+        is_new
+    }
+
+    /// Why nothing can be written any more: somebody else fills the maps, since the ledger knows their size.
+    pub(super) fn full(&self) -> anyhow::Error {
+        anyhow!(
+            "the map is full: it has room for {}, and this daemon holds {} of them",
+            self.room(),
+            self.mirror.len() - self.strangers.len()
+        )
+    }
+
+    fn settle_overflow(&mut self) -> anyhow::Result<()> {
+        let overflows = !self.mirror.overflow().is_empty();
+        self.kernel.set_overflow(overflows)
+    }
+}
+
+/// The address without its end: free to the program, whatever stood there.
+fn empty<A: Address>(address: A) -> A::Place {
+    let ban = Ban {
+        expires_at_ns: 0,
+        packets: 0,
+        bytes: 0,
+        last_seen_ns: 0,
+        banned_at_ns: 0,
+        rule_id: 0,
+        flags: 0,
+    };
+    address.place(&ban).0
+}
+
+/// E2BIG: no entry is free.
+fn is_full(error: &anyhow::Error) -> bool {
+    let Some(MapError::SyscallError(call)) = error.downcast_ref() else {
+        return false;
+    };
+    call.io_error.kind() == ErrorKind::ArgumentListTooLong
+}
+
+pub(super) fn is_absent(error: &MapError) -> bool {
+    match error {
+        MapError::KeyNotFound => true,
+        MapError::SyscallError(call) => call.io_error.kind() == ErrorKind::NotFound,
+        _ => false,
+    }
+}
