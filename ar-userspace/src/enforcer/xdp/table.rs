@@ -209,3 +209,6 @@ pub(super) fn enforced<A: Address>(
     kernel.read(|address, ban| enforced.extend(running(address, &ban, clock)))?;
     Ok(enforced)
 }
+
+#[cfg(test)]
+mod tests;
