@@ -179,7 +179,11 @@ impl BanEntry {
     fn at_place_v6(addr: AddrV6, place: u32) -> Option<Self> {
         let place = BANS_V6.get_ptr_mut(place)?;
         // SAFETY: as in `PlaceEntryV4::expires_at_ns`: the address stands at a multiple of eight.
-        let found = unsafe { (&raw const (*place).address).cast::<[u64; 2]>().read_volatile() };
+        let found = unsafe {
+            (&raw const (*place).address)
+                .cast::<[u64; 2]>()
+                .read_volatile()
+        };
         let [a, b, c, d, e, f, g, h, i, j, k, l, m, n, o, p] = addr.octets;
         let subnet = u64::from_ne_bytes([a, b, c, d, e, f, g, h]);
         let interface = u64::from_ne_bytes([i, j, k, l, m, n, o, p]);

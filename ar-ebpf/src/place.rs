@@ -27,7 +27,12 @@ pub const fn places_for(max_bans: u32) -> u32 {
     let most = (u32::MAX / PLACES_OF_BUCKET) as u64;
     let wanted = if wanted > most { most } else { wanted };
     let buckets = wanted as u32;
-    PLACES_OF_BUCKET * if buckets < MIN_BUCKETS { MIN_BUCKETS } else { buckets }
+    PLACES_OF_BUCKET
+        * if buckets < MIN_BUCKETS {
+            MIN_BUCKETS
+        } else {
+            buckets
+        }
 }
 
 /// Entries that the overflow of a table for `max_bans` has room for.

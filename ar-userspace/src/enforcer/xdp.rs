@@ -27,7 +27,7 @@ use ar_ebpf::place::{overflow_for, places_for};
 use ar_ebpf::{
     ABI_VERSION, AddrV4, AddrV6, Ban, Outcome, Total, XDP_PROGRAM, XDP_PROGRAM_LINEAR, map,
 };
-use aya::maps::{Array, Map, MapData, PerCpuArray};
+use aya::maps::{Array, Map, MapData, MapInfo, PerCpuArray};
 use aya::programs::{Program, ProgramError, Xdp as XdpProgram};
 use aya::{Ebpf, EbpfLoader};
 
@@ -379,10 +379,10 @@ impl State {
 ///
 /// When there are pins that cannot be read.
 pub fn inspect(pin_dir: &Path, clock: KernelClock) -> anyhow::Result<Option<Vec<Enforced>>> {
-    if !bpffs::pin(pin_dir, map::BANS_V4).exists() {
+    let older = version::check(pin_dir)?;
+    if older.is_none() && !bpffs::pin(pin_dir, map::BANS_V4).exists() {
         return Ok(None);
     }
-    let older = version::check(pin_dir)?;
     let mut enforced = Vec::new();
     enforced.append(&mut inspect_family::<AddrV4>(
         pin_dir,
@@ -424,7 +424,11 @@ fn pinned<A: Address>(pin_dir: &Path) -> anyhow::Result<Kernel<A>> {
     Kernel::take(|name| {
         let map = open(pin_dir, name)?;
         let is_hash = name == A::MAPS.overflow;
-        Ok(if is_hash { Map::HashMap(map) } else { Map::Array(map) })
+        Ok(if is_hash {
+            Map::HashMap(map)
+        } else {
+            Map::Array(map)
+        })
     })
 }
 
@@ -445,8 +449,19 @@ pub fn release(pin_dir: &Path) -> anyhow::Result<()> {
 
 fn load(pin_dir: &Path, max_bans: u32) -> anyhow::Result<Ebpf> {
     let mut loader = EbpfLoader::new();
-    for name in [map::BANS_V4, map::BANS_V6, map::DETAILS_V4] {
-        loader.map_max_entries(name, places_for(max_bans));
+    for (name, like) in [
+        (map::BANS_V4, map::BANS_V4),
+        (map::DETAILS_V4, map::BANS_V4),
+        (map::BANS_V6, map::BANS_V6),
+    ] {
+        let pin = bpffs::pin(pin_dir, like);
+        // Of an array that is pinned, the library believes this, and refuses what lies beyond.
+        let places = if pin.exists() {
+            MapInfo::from_pin(&pin)?.max_entries()
+        } else {
+            places_for(max_bans)
+        };
+        loader.map_max_entries(name, places);
     }
     for name in [map::OVERFLOW_V4, map::OVERFLOW_V6] {
         loader.map_max_entries(name, overflow_for(max_bans));

@@ -81,7 +81,9 @@ impl<A: Address> Kernel<A> {
         };
         details.resize_with(places.len(), DetailsV4::default);
         let both = places.iter().zip(&details);
-        Ok(both.map(|(place, details)| A::ban_at(place, details)).collect())
+        Ok(both
+            .map(|(place, details)| A::ban_at(place, details))
+            .collect())
     }
 
     /// Hands out everything that the program finds.
@@ -274,7 +276,10 @@ impl<A: Address> Kernel<A> {
         let mut secret = [0_u8; size_of::<[u64; 6]>()];
         let got = getrandom(&mut secret, GetRandomFlags::empty());
         let got = got.context("cannot get random bytes")?;
-        ensure!(got == secret.len(), "the kernel gave {got} random bytes only");
+        ensure!(
+            got == secret.len(),
+            "the kernel gave {got} random bytes only"
+        );
         let (words, _) = secret.as_chunks();
         let mut words = words.iter().copied().map(u64::from_ne_bytes);
         self.write_hashing(Hashing {

@@ -60,9 +60,10 @@ impl<A: Address> Mirror<A> {
     }
 
     pub(super) fn find(&self, address: A) -> Option<Spot> {
-        let place = self.homes(address).into_iter().flatten().find(|&place| {
-            self.octets[place as usize] == address.octets() && self.is_taken(place)
-        });
+        let place =
+            self.homes(address).into_iter().flatten().find(|&place| {
+                self.octets[place as usize] == address.octets() && self.is_taken(place)
+            });
         let place = place.map(Spot::Place);
         place.or_else(|| self.overflow.contains(&address).then_some(Spot::Overflow))
     }
@@ -223,6 +224,9 @@ mod tests {
             Spot::Place(place) => Some(*place),
             Spot::Overflow => None,
         });
-        assert_eq!(places.clone().count(), places.collect::<BTreeSet<_>>().len());
+        assert_eq!(
+            places.clone().count(),
+            places.collect::<BTreeSet<_>>().len()
+        );
     }
 }

@@ -165,8 +165,8 @@ impl<A: Address> Table<A> {
 
     fn unban(&mut self, address: A) -> anyhow::Result<()> {
         let was_counted = self.bans.remove(address);
-        let was_counted = was_counted
-            .with_context(|| format!("cannot remove the ban of {}", address.addr()))?;
+        let was_counted =
+            was_counted.with_context(|| format!("cannot remove the ban of {}", address.addr()))?;
         if was_counted {
             self.front.release(std::iter::once(address.front_bit()))?;
         }

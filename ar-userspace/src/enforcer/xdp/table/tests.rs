@@ -111,9 +111,7 @@ fn over() -> Ban {
 }
 
 fn hold<A: Address>(table: &mut Table<A>, address: A) {
-    table
-        .hold(address, Some(for_ever()), clock())
-        .unwrap();
+    table.hold(address, Some(for_ever()), clock()).unwrap();
 }
 
 fn held<A: Address>(table: &Table<A>) -> usize {
@@ -227,7 +225,12 @@ fn check_against_a_model<A: Address>(of: fn([u8; 16]) -> A) {
             ..for_ever()
         };
         if model.len() > 900 || model.contains_key(&address) && roll() % 2 == 0 {
-            let address = *model.range(address..).next().or(model.iter().next()).unwrap().0;
+            let address = *model
+                .range(address..)
+                .next()
+                .or(model.iter().next())
+                .unwrap()
+                .0;
             table.hold(address, None, clock()).unwrap();
             model.remove(&address);
             assert_eq!(table.bans.kernel.look_up(address).unwrap(), None);
@@ -312,7 +315,14 @@ fn no_bit_goes_while_a_ban_stands_behind_it() {
     assert_eq!(of_theirs.map(|(_, ban)| ban.packets), Some(5));
 
     // Removed by somebody else, and then let go.
-    maps.write(place, theirs, &Ban { expires_at_ns: 0, ..entry });
+    maps.write(
+        place,
+        theirs,
+        &Ban {
+            expires_at_ns: 0,
+            ..entry
+        },
+    );
     table.hold(theirs, None, clock()).unwrap();
     assert!(!is_set(&table), "a bit stays");
 }
@@ -347,9 +357,10 @@ fn what_is_not_as_a_process_leaves_it_is_put_in_order_by_the_next() {
     let hashing = maps.hashing();
     let ban = fresh(for_ever(), clock());
     let home = |address: AddrV4| address.buckets(&hashing)[0] * 2;
-    let lost = (0..64).find(|place| !address(1).buckets(&hashing).contains(&(place / 2)));
-    let others = |place: &u32| *place != home(address(2)) && *place != home(address(3)) + 1;
-    let lost = lost.filter(others).unwrap_or(63);
+    let taken = [home(address(2)), home(address(3)) + 1];
+    let is_home = |place| address(1).buckets(&hashing).contains(&(place / 2));
+    let mut strange = (0..64).filter(|place| !is_home(*place) && !taken.contains(place));
+    let lost = strange.next().unwrap();
     maps.write(home(address(2)), address(2), &over());
     maps.write(home(address(3)) + 1, address(3), &ban);
     maps.write(lost, address(1), &ban);
@@ -365,7 +376,11 @@ fn what_is_not_as_a_process_leaves_it_is_put_in_order_by_the_next() {
     found.sort();
     assert_eq!(found, [1, 3, 5, 6].map(|last| format!("203.0.{last}.7")));
     let mut read = Vec::new();
-    table.bans.kernel.read(|address, _| read.push(address)).unwrap();
+    table
+        .bans
+        .kernel
+        .read(|address, _| read.push(address))
+        .unwrap();
     read.sort();
     assert_eq!(read, [1, 3, 5, 6].map(address));
     let keys: Vec<AddrV4> = overflow.keys().map(Result::unwrap).collect();
