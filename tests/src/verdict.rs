@@ -6,6 +6,7 @@
 mod counters;
 mod model;
 mod prefixes;
+mod table;
 mod time;
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};

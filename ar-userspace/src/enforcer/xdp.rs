@@ -437,6 +437,35 @@ fn open(pin_dir: &Path, name: &str) -> anyhow::Result<MapData> {
         .with_context(|| format!("cannot open the pinned map `{name}`"))
 }
 
+/// Lets an address in again without the daemon, until one starts that knows of its ban: for `arfw unban` when none runs.
+/// Whether it was banned; `None` without pins.
+///
+/// # Errors
+///
+/// When the pins are of another version, or the kernel refuses.
+pub fn let_in(pin_dir: &Path, addr: IpAddr) -> anyhow::Result<Option<bool>> {
+    let is_older = version::check(pin_dir)?.is_some();
+    if !bpffs::pin(pin_dir, map::BANS_V4).exists() {
+        return Ok(None);
+    }
+    ensure!(
+        !is_older,
+        "the maps pinned in `{}` are of an older version",
+        pin_dir.display()
+    );
+    let was_banned = match addr {
+        IpAddr::V4(addr) => {
+            let octets = addr.octets();
+            pinned(pin_dir)?.let_in(AddrV4 { octets })
+        }
+        IpAddr::V6(addr) => {
+            let octets = addr.octets();
+            pinned(pin_dir)?.let_in(AddrV6 { octets })
+        }
+    };
+    Ok(Some(was_banned?))
+}
+
 /// Removes every pin, and with the links the program from every interface. Nothing is banned afterwards.
 ///
 /// # Errors

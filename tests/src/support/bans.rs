@@ -64,6 +64,16 @@ impl<A: Pod> Common<A> {
         Ok(self.overflow.insert(address, ban, ANY)?)
     }
 
+    fn overflowed(&self) -> Result<usize> {
+        let found = self.all()?.len();
+        let told = self.hashing_map.get(&0, 0)?.overflow;
+        ensure!(
+            (told != 0) == (found > 0),
+            "{told} is told of {found} entries"
+        );
+        Ok(found)
+    }
+
     fn all(&self) -> Result<Vec<(A, Ban)>> {
         Ok(self.overflow.iter().collect::<Result<_, _>>()?)
     }
@@ -172,6 +182,15 @@ impl BansV4 {
         }
     }
 
+    /// How many bans stand in the overflow; the program looks there only when it is told to.
+    ///
+    /// # Errors
+    ///
+    /// When the kernel refuses, or the program is told otherwise.
+    pub fn overflowed(&self) -> Result<usize> {
+        self.common.overflowed()
+    }
+
     /// Everything, whether or not it is over.
     ///
     /// # Errors
@@ -266,6 +285,15 @@ impl BansV6 {
         let mut place = self.places.get(&index, 0).context("it was found")?;
         place.ban.expires_at_ns = 0;
         Ok(self.places.set(index, place, ANY)?)
+    }
+
+    /// As [`BansV4::overflowed`].
+    ///
+    /// # Errors
+    ///
+    /// When the kernel refuses, or the program is told otherwise.
+    pub fn overflowed(&self) -> Result<usize> {
+        self.common.overflowed()
     }
 
     /// As [`BansV4::all`].

@@ -197,6 +197,15 @@ pub fn has_xdp(side: &Namespace) -> Result<bool> {
     Ok(links[0].get("xdp").is_some())
 }
 
+/// How many bans of either family stand in the overflow.
+///
+/// # Errors
+///
+/// When the maps are not pinned there or cannot be read.
+pub fn overflowed(pin_dir: &Path) -> Result<usize> {
+    Ok(bans_v4(pin_dir)?.overflowed()? + bans_v6(pin_dir)?.overflowed()?)
+}
+
 /// The pinned maps of IPv4 bans, to be written as an operator with `bpftool` would.
 ///
 /// # Errors

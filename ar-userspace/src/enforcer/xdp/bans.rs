@@ -148,6 +148,17 @@ impl<A: Address> Kernel<A> {
         Ok(found.map(|ban| (Spot::Overflow, ban)))
     }
 
+    /// Ends every entry of an address that the program could find; whether there was one.
+    pub(super) fn let_in(&mut self, address: A) -> anyhow::Result<bool> {
+        let mut was_banned = false;
+        while let Some((spot, _)) = self.look_up(address)? {
+            self.end(address, spot)
+                .with_context(|| format!("cannot remove the ban of {}", address.addr()))?;
+            was_banned = true;
+        }
+        Ok(was_banned)
+    }
+
     /// Writes a ban; `is_there` when it changes one of the same address.
     fn put(&mut self, placed: &Placed<A>, is_there: bool) -> anyhow::Result<()> {
         let Placed { address, spot, ban } = *placed;
