@@ -15,7 +15,7 @@ use aya::maps::{Array, HashMap, IterableMap as _, Map, MapData, MapError};
 use rustix::rand::{GetRandomFlags, getrandom};
 
 use super::address::Address;
-use super::mirror::{Mirror, Spot, is_home};
+use super::mirror::{Mirror, Spot, homes, is_home};
 use crate::time::KernelClock;
 
 /// Places that are read at a time.
@@ -71,19 +71,28 @@ impl<A: Address> Kernel<A> {
         let places = Batch::<u32, A::Place>::new(self.places.map())
             .and_then(|batch| batch.read_some(first, count))
             .context(reading)?;
-        let free = DetailsV4::default();
-        let is_any = places.iter().any(|it| A::ban_at(it, &free).is_some());
         let mut details = match &self.details {
-            Some(details) if is_any => Batch::<u32, DetailsV4>::new(details.map())
+            Some(details) => Batch::<u32, DetailsV4>::new(details.map())
                 .and_then(|batch| batch.read_some(first, count))
                 .context(reading)?,
-            _ => Vec::new(),
+            None => Vec::new(),
         };
         details.resize_with(places.len(), DetailsV4::default);
         let both = places.iter().zip(&details);
         Ok(both
             .map(|(place, details)| A::ban_at(place, details))
             .collect())
+    }
+
+    /// What stands at one place, in fewer calls.
+    fn at_place(&self, place: u32) -> anyhow::Result<Option<(A, Ban)>> {
+        let reading = "cannot read the bans";
+        let found = self.places.get(&place, 0).context(reading)?;
+        let mut details = DetailsV4::default();
+        if let (Some(map), Some(_)) = (&self.details, A::ban_at(&found, &details)) {
+            details = map.get(&place, 0).context(reading)?;
+        }
+        Ok(A::ban_at(&found, &details))
     }
 
     /// Hands out everything that the program finds.
@@ -121,7 +130,7 @@ impl<A: Address> Kernel<A> {
     fn get(&self, address: A, spot: Spot) -> anyhow::Result<Option<Ban>> {
         match spot {
             Spot::Place(place) => {
-                let found = self.at(place, 1)?.into_iter().flatten().next();
+                let found = self.at_place(place)?;
                 Ok(found.and_then(|(found, ban)| (found == address).then_some(ban)))
             }
             Spot::Overflow => match self.overflow.get(&address, 0) {
@@ -134,14 +143,11 @@ impl<A: Address> Kernel<A> {
 
     /// What somebody may be banned by, without knowing where: looked for as the program does.
     pub(super) fn look_up(&self, address: A) -> anyhow::Result<Option<(Spot, Ban)>> {
-        for bucket in address.buckets(&self.hashing) {
-            let first = bucket * PLACES_OF_BUCKET;
-            for (place, found) in (first..).zip(self.at(first, PLACES_OF_BUCKET)?) {
-                if let Some((found, ban)) = found
-                    && found == address
-                {
-                    return Ok(Some((Spot::Place(place), ban)));
-                }
+        for &place in homes(address, &self.hashing).as_flattened() {
+            if let Some((found, ban)) = self.at_place(place)?
+                && found == address
+            {
+                return Ok(Some((Spot::Place(place), ban)));
             }
         }
         let found = self.get(address, Spot::Overflow)?;
@@ -389,16 +395,13 @@ impl<A: Address> Bans<A> {
             return self.get(address);
         }
         let mut ours = None;
-        for bucket in address.buckets(&self.kernel.hashing) {
-            let first = bucket * PLACES_OF_BUCKET;
-            let found = self.kernel.at(first, PLACES_OF_BUCKET)?;
-            for (place, found) in (first..).zip(found) {
-                if let Some((other, ban)) = found
-                    && self.meet_stranger(other, place)
-                    && other == address
-                {
-                    ours = Some(ban);
-                }
+        for &place in homes(address, &self.kernel.hashing).as_flattened() {
+            if self.mirror.at(place).is_none()
+                && let Some((other, ban)) = self.kernel.at_place(place)?
+                && self.meet_stranger(other, place)
+                && other == address
+            {
+                ours = Some(ban);
             }
         }
         Ok(ours)

@@ -123,11 +123,16 @@ impl<A: Address> Mirror<A> {
     }
 
     fn homes(&self, address: A) -> [[u32; 2]; 2] {
-        address.buckets(&self.hashing).map(|bucket| {
-            let first = bucket * PLACES_OF_BUCKET;
-            [first, first + 1]
-        })
+        homes(address, &self.hashing)
     }
+}
+
+/// The places of both buckets of an address.
+pub(super) fn homes<A: Address>(address: A, hashing: &Hashing) -> [[u32; 2]; 2] {
+    address.buckets(hashing).map(|bucket| {
+        let first = bucket * PLACES_OF_BUCKET;
+        [first, first + 1]
+    })
 }
 
 /// Whether the program looks at the place for the address.
