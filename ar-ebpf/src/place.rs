@@ -19,6 +19,9 @@ pub const PLACES_FLAGS: usize = 1 << 10;
 /// Nanoseconds in a unit of [`PlaceV4::last_seen`], as a power of two: 1.07 s, so that 32 bits last for 146 years.
 pub const SEEN_UNIT: u32 = 30;
 
+/// The lower half of a word.
+const LOW: u64 = 0xffff_ffff;
+
 /// Places of a table for `max_bans`: half as many again, so that two thirds are taken at most.
 #[must_use]
 pub const fn places_for(max_bans: u32) -> u32 {
@@ -26,7 +29,7 @@ pub const fn places_for(max_bans: u32) -> u32 {
     // A number of buckets fits 31 bits, or the number of places would not fit 32.
     let most = (u32::MAX / PLACES_OF_BUCKET) as u64;
     let wanted = if wanted > most { most } else { wanted };
-    let buckets = wanted as u32;
+    let buckets = (wanted & LOW) as u32;
     PLACES_OF_BUCKET
         * if buckets < MIN_BUCKETS {
             MIN_BUCKETS
@@ -95,7 +98,7 @@ impl Hashing {
         let mixed = (mixed ^ (mixed >> 29)).wrapping_mul(self.secret[5] | 1);
         [
             self.bucket(mixed >> 32),
-            self.bucket((mixed ^ (mixed >> 32)) & 0xffff_ffff),
+            self.bucket((mixed ^ (mixed >> 32)) & LOW),
         ]
     }
 
@@ -108,7 +111,7 @@ impl Hashing {
 
 #[inline(always)]
 const fn product(half: u64, secret: u64) -> u64 {
-    let low = (half as u32).wrapping_add(secret as u32);
+    let low = ((half & LOW) as u32).wrapping_add((secret & LOW) as u32);
     let high = ((half >> 32) as u32).wrapping_add((secret >> 32) as u32);
     low as u64 * high as u64
 }
@@ -148,7 +151,7 @@ impl PlaceV4 {
             packets: ban.packets,
             bytes: ban.bytes,
             octets: addr.octets,
-            last_seen: (ban.last_seen_ns >> SEEN_UNIT) as u32,
+            last_seen: (ban.last_seen_ns >> SEEN_UNIT & LOW) as u32,
         };
         let details = DetailsV4 {
             banned_at_ns: ban.banned_at_ns,

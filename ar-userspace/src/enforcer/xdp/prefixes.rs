@@ -12,8 +12,8 @@ use aya::maps::lpm_trie::{Key, LpmTrie};
 use aya::maps::{Map, MapData};
 
 use super::address::Address;
-use super::bans::is_absent;
 use super::front::Front;
+use super::kernel::is_absent;
 use super::standing::{fresh, merge, told};
 use crate::enforcer::Enforced;
 use crate::ledger::Standing;

@@ -5,9 +5,10 @@ use ar_ebpf::Ban;
 use aya::maps::Map;
 
 use super::address::Address;
-use super::bans::{Bans, Kernel, Placed};
+use super::bans::Bans;
 use super::front::Front;
 use super::inspection::Pass;
+use super::kernel::{Kernel, Placed};
 use super::prefixes::Prefixes;
 use super::standing::{fresh, merge, running};
 use crate::enforcer::{Enforced, Failure};
