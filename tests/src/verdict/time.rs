@@ -79,7 +79,7 @@ fn outcome_with_left(source: IpAddr, flags: u32, left_ns: u64) -> anyhow::Result
         kernel.ban(source, ban)?;
         let outcome = kernel.run(&frame)?;
         // An odd end that has come is rounded up to one that has not.
-        if coarse_ns() == now && now % 2 == 0 {
+        if coarse_ns() == now && now.is_multiple_of(2) {
             return Ok(outcome);
         }
     }
