@@ -371,6 +371,22 @@ fn a_front_bit_without_a_ban_lets_packets_through() -> anyhow::Result<()> {
     check_all(&kernel, &frames, Outcome::Clean)
 }
 
+/// A place where nobody stands holds the unspecified address, from which hosts ask for one.
+#[test]
+fn a_free_place_bans_nobody_and_hides_no_ban() -> anyhow::Result<()> {
+    let mut kernel = Kernel::load()?;
+    let sources: [IpAddr; 2] = [Ipv4Addr::UNSPECIFIED.into(), Ipv6Addr::UNSPECIFIED.into()];
+    for source in sources {
+        kernel.set_front(source)?;
+    }
+    let frames = sources.map(|source| (source, packet::from(source, udp())));
+    check_all(&kernel, &frames, Outcome::Clean)?;
+    for source in sources {
+        kernel.ban_in_overflow(source, ban_for_good(0))?;
+    }
+    check_all(&kernel, &frames, Outcome::Banned)
+}
+
 #[test]
 fn a_shadow_ban_passes_and_is_told_apart() -> anyhow::Result<()> {
     let mut kernel = Kernel::load()?;
