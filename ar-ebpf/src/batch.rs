@@ -123,6 +123,42 @@ impl<'a, K: Pod, V: Pod> Batch<'a, K, V> {
         }
     }
 
+    /// Those of an array's elements from `first` on, `count` of them at most; fewer only behind the last.
+    ///
+    /// # Errors
+    ///
+    /// When the kernel refuses.
+    ///
+    /// # Panics
+    ///
+    /// When keys are not those of an array.
+    pub fn read_some(&self, first: u32, count: u32) -> io::Result<Vec<V>> {
+        assert_eq!(size_of::<K>(), size_of::<u32>(), "an array has such keys");
+        let mut keys: Vec<K> = Vec::with_capacity(count as usize);
+        let mut values: Vec<V> = Vec::with_capacity(count as usize);
+        // The kernel goes on behind the key that it is handed.
+        let before = first.checked_sub(1);
+        let mut next = Place::default();
+        let mut attributes = Attributes {
+            in_batch: before.as_ref().map_or(0, |before| bytes(before)),
+            out_batch: bytes(next.as_mut_ptr()),
+            keys: bytes(keys.as_mut_ptr()),
+            values: bytes(values.as_mut_ptr()),
+            count,
+            map_fd: self.fd(),
+            ..Attributes::default()
+        };
+        // SAFETY: as in `read`; a key of the map is a `u32`, like `before`.
+        let called = unsafe { call(LOOKUP, &mut attributes) };
+        match called {
+            Err(error) if error.raw_os_error() != Some(libc::ENOENT) => return Err(error),
+            _ => {}
+        }
+        // SAFETY: as in `read`.
+        unsafe { values.set_len(attributes.count.min(count) as usize) };
+        Ok(values)
+    }
+
     /// Writes entries, whether they were there or not, and says how many; what stopped it is the error.
     ///
     /// # Panics

@@ -3,9 +3,9 @@
 //! Knows nothing of a hook: XDP and TCX ask the same question. Decides on the source address
 //! alone; what happens to the packet is the entry point's.
 
-use ar_ebpf::{AddrV6, Outcome, setting};
+use ar_ebpf::{AddrV4, AddrV6, Outcome, setting};
 
-use crate::maps::{self, BanEntry};
+use crate::maps::{self, BanEntry, Entry, PlaceEntryV4};
 use crate::packet::{Packet, Source};
 
 /// Finds out what `packet` deserves, and counts it.
@@ -22,11 +22,10 @@ pub(crate) fn judge(packet: impl Packet) -> Outcome {
 #[inline(always)]
 fn judge_source(source: Source, len: u64) -> Outcome {
     let exact = match source {
-        Source::V4(addr) if maps::front_v4(addr) => BanEntry::of_v4(addr),
-        Source::V6(addr) if maps::front_v6(addr) || is_front_wide(addr) => BanEntry::of_v6(addr),
+        Source::V4(addr) if maps::front_v4(addr) => judge_v4(addr, len),
+        Source::V6(addr) if maps::front_v6(addr) || is_front_wide(addr) => judge_v6(addr, len),
         Source::V4(_) | Source::V6(_) => return Outcome::Clean,
     };
-    let exact = exact.map_or(Outcome::Clean, |ban| judge_ban(&ban, len));
     if let Outcome::Banned = exact {
         return exact;
     }
@@ -40,6 +39,32 @@ fn judge_source(source: Source, len: u64) -> Outcome {
         (_, None) | (Outcome::Shadow, Some(Outcome::Allowed | Outcome::Expired)) => exact,
         (_, Some(prefix)) => prefix,
     }
+}
+
+#[inline(always)]
+fn judge_v4(addr: AddrV4, len: u64) -> Outcome {
+    let Some(hashing) = maps::hashing_v4() else {
+        return Outcome::Clean;
+    };
+    if let Some(place) = PlaceEntryV4::of(addr, hashing) {
+        return judge_ban(&place, len);
+    }
+    let overflow = maps::overflows(hashing).then(|| BanEntry::of_overflow_v4(addr));
+    overflow
+        .flatten()
+        .map_or(Outcome::Clean, |ban| judge_ban(&ban, len))
+}
+
+#[inline(always)]
+fn judge_v6(addr: AddrV6, len: u64) -> Outcome {
+    let Some(hashing) = maps::hashing_v6() else {
+        return Outcome::Clean;
+    };
+    let place = BanEntry::of_place_v6(addr, hashing).or_else(|| {
+        let overflow = maps::overflows(hashing).then(|| BanEntry::of_overflow_v6(addr));
+        overflow.flatten()
+    });
+    place.map_or(Outcome::Clean, |ban| judge_ban(&ban, len))
 }
 
 /// Only asked after the bit of the /64, which is clear for most, and only while such prefixes exist.
@@ -65,7 +90,7 @@ fn judge_prefix(source: Source, ban: &BanEntry, len: u64) -> Outcome {
 }
 
 #[inline(always)]
-fn judge_ban(ban: &BanEntry, len: u64) -> Outcome {
+fn judge_ban(ban: &impl Entry, len: u64) -> Outcome {
     // The clock is read only here: most packets meet no ban and need none.
     let now_ns = maps::now_ns();
     if ban.is_over(now_ns) {

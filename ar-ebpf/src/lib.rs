@@ -8,19 +8,30 @@
 
 #[cfg(feature = "user")]
 pub mod batch;
+pub mod place;
 
-/// Version of everything in this file. User space brings pinned maps of an older one up to date, and refuses
+/// Version of everything in this file and in [`place`]. User space brings pinned maps of an older one up to date, and refuses
 /// those of any other.
-pub const ABI_VERSION: u32 = 2;
+pub const ABI_VERSION: u32 = 3;
 
 /// Names of the maps, as the object file and `bpftool map show` have them.
 ///
 /// A pin has the same name under the pin directory (`/sys/fs/bpf/arfw` unless told otherwise), in lower case.
 pub mod map {
-    /// Hash of [`AddrV4`](crate::AddrV4) to [`Ban`](crate::Ban).
+    /// Array of [`PlaceV4`](crate::place::PlaceV4).
     pub const BANS_V4: &str = "BANS_V4";
-    /// Hash of [`AddrV6`](crate::AddrV6) to [`Ban`](crate::Ban).
+    /// Array of [`PlaceV6`](crate::place::PlaceV6).
     pub const BANS_V6: &str = "BANS_V6";
+    /// Array of [`DetailsV4`](crate::place::DetailsV4), by the index of the place. No packet touches it.
+    pub const DETAILS_V4: &str = "DETAILS_V4";
+    /// Hash of [`AddrV4`](crate::AddrV4) to [`Ban`](crate::Ban), for addresses whose two buckets are full.
+    pub const OVERFLOW_V4: &str = "OVERFLOW_V4";
+    /// Hash of [`AddrV6`](crate::AddrV6) to [`Ban`](crate::Ban), for addresses whose two buckets are full.
+    pub const OVERFLOW_V6: &str = "OVERFLOW_V6";
+    /// Array of one [`Hashing`](crate::place::Hashing).
+    pub const HASHING_V4: &str = "HASHING_V4";
+    /// The same for IPv6.
+    pub const HASHING_V6: &str = "HASHING_V6";
     /// LPM trie of a length and [`NetworkV4`](crate::NetworkV4) to [`PrefixBan`](crate::PrefixBan).
     pub const PREFIXES_V4: &str = "PREFIXES_V4";
     /// LPM trie of a length and [`NetworkV6`](crate::NetworkV6) to [`PrefixBan`](crate::PrefixBan).
@@ -46,9 +57,14 @@ pub mod map {
     pub const ABI: &str = "ABI";
 
     /// Every map, in the order in which they are described.
-    pub const ALL: [&str; 11] = [
+    pub const ALL: [&str; 16] = [
         BANS_V4,
         BANS_V6,
+        DETAILS_V4,
+        OVERFLOW_V4,
+        OVERFLOW_V6,
+        HASHING_V4,
+        HASHING_V6,
         PREFIXES_V4,
         PREFIXES_V6,
         ALLOW_V4,
@@ -176,10 +192,9 @@ pub mod setting {
     pub const ALLOW_V6: u32 = 1 << 4;
 }
 
-/// What the kernel holds for one banned address. All integers in host byte order.
+/// What the kernel holds for one ban. All integers in host byte order.
 ///
-/// The fields that every hit touches come first: the hash element's header fills most of the first
-/// cache line, and the value starts at its end.
+/// Of an IPv4 address it is in two parts, [`place::PlaceV4`] and [`place::DetailsV4`], unless it stands in the overflow.
 ///
 /// User space can only write a value whole. It carries the counters over, and what is counted between
 /// its look and its write is lost.
@@ -336,6 +351,7 @@ const _: () = {
 
 #[cfg(feature = "user")]
 mod pod {
+    use super::place::{DetailsV4, Hashing, PlaceV4, PlaceV6};
     use super::{AddrV4, AddrV6, Ban, NetworkV4, NetworkV6, PrefixBan, Total};
 
     // SAFETY: `repr(C)`, integers and byte arrays only, and the assertions above leave no room for padding.
@@ -352,4 +368,12 @@ mod pod {
     unsafe impl aya::Pod for PrefixBan {}
     // SAFETY: as for `AddrV4`: two `u64` are the asserted 16 bytes.
     unsafe impl aya::Pod for Total {}
+    // SAFETY: as for `AddrV4`: three `u64`, four octets and a `u32` are the 32 bytes that `place` asserts.
+    unsafe impl aya::Pod for PlaceV4 {}
+    // SAFETY: as for `AddrV4`: a `u64` and two `u32` are the 16 bytes that `place` asserts.
+    unsafe impl aya::Pod for DetailsV4 {}
+    // SAFETY: as for `AddrV4`: 48 bytes of a `Ban` and sixteen octets are the 64 bytes that `place` asserts.
+    unsafe impl aya::Pod for PlaceV6 {}
+    // SAFETY: as for `AddrV4`: six `u64` and four `u32` are the 64 bytes that `place` asserts.
+    unsafe impl aya::Pod for Hashing {}
 }

@@ -4,6 +4,10 @@
 
 use core::arch::asm;
 
+use ar_ebpf::place::{
+    DetailsV4, Hashing, PLACES_FLAGS, PLACES_OF_BUCKET, PlaceV4, PlaceV6, SEEN_UNIT, overflow_for,
+    places_for,
+};
 use ar_ebpf::{
     AddrV4, AddrV6, Ban, DEFAULT_MAX_BANS, FRONT_WORDS, FrontBit, MAX_ALLOWED, MAX_PREFIXES,
     NetworkV4, NetworkV6, Outcome, PrefixBan, Total, flag,
@@ -13,11 +17,30 @@ use aya_ebpf::btf_maps::{Array, HashMap, LpmTrie, PerCpuArray};
 use aya_ebpf::helpers::generated::{bpf_ktime_get_coarse_ns, bpf_map_lookup_elem};
 use aya_ebpf::macros::btf_map;
 
-#[btf_map]
-static BANS_V4: HashMap<AddrV4, Ban, { DEFAULT_MAX_BANS as usize }> = HashMap::new();
+const PLACES: usize = places_for(DEFAULT_MAX_BANS) as usize;
+const OVERFLOW: usize = overflow_for(DEFAULT_MAX_BANS) as usize;
 
 #[btf_map]
-static BANS_V6: HashMap<AddrV6, Ban, { DEFAULT_MAX_BANS as usize }> = HashMap::new();
+static BANS_V4: Array<PlaceV4, PLACES, PLACES_FLAGS> = Array::new();
+
+#[btf_map]
+static BANS_V6: Array<PlaceV6, PLACES, PLACES_FLAGS> = Array::new();
+
+/// Written and read by user space alone; here so that the object describes it.
+#[btf_map]
+static DETAILS_V4: Array<DetailsV4, PLACES> = Array::new();
+
+#[btf_map]
+static OVERFLOW_V4: HashMap<AddrV4, Ban, OVERFLOW> = HashMap::new();
+
+#[btf_map]
+static OVERFLOW_V6: HashMap<AddrV6, Ban, OVERFLOW> = HashMap::new();
+
+#[btf_map]
+static HASHING_V4: Array<Hashing, 1> = Array::new();
+
+#[btf_map]
+static HASHING_V6: Array<Hashing, 1> = Array::new();
 
 #[btf_map]
 static PREFIXES_V4: LpmTrie<NetworkV4, PrefixBan, { MAX_PREFIXES as usize }> = LpmTrie::new();
@@ -47,20 +70,138 @@ static STATS: PerCpuArray<Total, { Outcome::ALL.len() }> = PerCpuArray::new();
 #[btf_map]
 static ABI: Array<u32, 1> = Array::new();
 
-/// One ban in its map.
+/// Whoever may be told about a packet that met a ban.
+pub(crate) trait Entry {
+    /// Whether the ban is over at `now_ns`. A ban ends at its expiry, not after it.
+    fn is_over(&self, now_ns: u64) -> bool;
+    /// Whether the ban counts and does not drop.
+    fn is_shadow(&self) -> bool;
+    /// Counts one packet of `len` bytes that met the ban at `now_ns`.
+    fn hit(&self, len: u64, now_ns: u64);
+}
+
+/// The ban of an IPv4 address at its place.
+#[derive(Clone, Copy)]
+pub(crate) struct PlaceEntryV4(*mut PlaceV4);
+
+impl PlaceEntryV4 {
+    /// The place of an address, in the first of its buckets that has it.
+    #[inline(always)]
+    pub(crate) fn of(addr: AddrV4, hashing: &Hashing) -> Option<Self> {
+        let [first, second] = hashing.buckets_v4(addr);
+        Self::of_bucket(addr, first).or_else(|| Self::of_bucket(addr, second))
+    }
+
+    #[inline(always)]
+    fn of_bucket(addr: AddrV4, bucket: u32) -> Option<Self> {
+        let place = bucket * PLACES_OF_BUCKET;
+        Self::at(addr, place).or_else(|| Self::at(addr, place + 1))
+    }
+
+    #[inline(always)]
+    fn at(addr: AddrV4, place: u32) -> Option<Self> {
+        let place = BANS_V4.get_ptr_mut(place).map(Self)?;
+        // SAFETY: as in `expires_at_ns`.
+        let octets = unsafe { (&raw const (*place.0).octets).cast::<u32>().read_volatile() };
+        // One whose end is 0 is free, or about to be written.
+        (octets == u32::from_ne_bytes(addr.octets) && place.expires_at_ns() != 0).then_some(place)
+    }
+
+    #[inline(always)]
+    fn expires_at_ns(self) -> u64 {
+        // SAFETY: the pointer came from a look-up in an array, whose elements are aligned to eight bytes at least and
+        // stay in place. User space may write the field meanwhile; a volatile read takes it in one load. The target has
+        // no atomic loads. Should the place be given to another ban within this run, one packet is judged as that ban's.
+        unsafe { (&raw const (*self.0).expires_at_ns).read_volatile() }
+    }
+}
+
+impl Entry for PlaceEntryV4 {
+    #[inline(always)]
+    fn is_over(&self, now_ns: u64) -> bool {
+        self.expires_at_ns() & !1 <= now_ns
+    }
+
+    #[inline(always)]
+    fn is_shadow(&self) -> bool {
+        self.expires_at_ns() & 1 != 0
+    }
+
+    #[inline(always)]
+    fn hit(&self, len: u64, now_ns: u64) {
+        // SAFETY: as in `BanEntry::hit`.
+        unsafe {
+            add(&raw mut (*self.0).packets, 1);
+            add(&raw mut (*self.0).bytes, len);
+            (&raw mut (*self.0).last_seen).write_volatile((now_ns >> SEEN_UNIT) as u32);
+        }
+    }
+}
+
+/// How IPv4 addresses are spread over their table.
+#[inline(always)]
+pub(crate) fn hashing_v4() -> Option<&'static Hashing> {
+    HASHING_V4.get(0)
+}
+
+/// How IPv6 addresses are spread over their table.
+#[inline(always)]
+pub(crate) fn hashing_v6() -> Option<&'static Hashing> {
+    HASHING_V6.get(0)
+}
+
+/// Whether the overflow may hold something.
+#[inline(always)]
+pub(crate) fn overflows(hashing: &Hashing) -> bool {
+    // SAFETY: a reference is valid. User space writes the field meanwhile, hence the one load; the others it writes
+    // with the bytes that they have.
+    unsafe { (&raw const hashing.overflow).read_volatile() != 0 }
+}
+
+/// One ban in a map whose value it begins.
 pub(crate) struct BanEntry(*mut Ban);
 
 impl BanEntry {
-    /// The entry of an IPv4 address.
+    /// The place of an IPv6 address, in the first of its buckets that has it.
     #[inline(always)]
-    pub(crate) fn of_v4(addr: AddrV4) -> Option<Self> {
-        BANS_V4.get_ptr_mut(addr).map(Self)
+    pub(crate) fn of_place_v6(addr: AddrV6, hashing: &Hashing) -> Option<Self> {
+        let [first, second] = hashing.buckets_v6(addr);
+        Self::of_bucket_v6(addr, first).or_else(|| Self::of_bucket_v6(addr, second))
     }
 
-    /// The entry of an IPv6 address.
     #[inline(always)]
-    pub(crate) fn of_v6(addr: AddrV6) -> Option<Self> {
-        BANS_V6.get_ptr_mut(addr).map(Self)
+    fn of_bucket_v6(addr: AddrV6, bucket: u32) -> Option<Self> {
+        let place = bucket * PLACES_OF_BUCKET;
+        Self::at_place_v6(addr, place).or_else(|| Self::at_place_v6(addr, place + 1))
+    }
+
+    #[inline(always)]
+    fn at_place_v6(addr: AddrV6, place: u32) -> Option<Self> {
+        let place = BANS_V6.get_ptr_mut(place)?;
+        // SAFETY: as in `PlaceEntryV4::expires_at_ns`: the address stands at a multiple of eight.
+        let found = unsafe {
+            (&raw const (*place).address)
+                .cast::<[u64; 2]>()
+                .read_volatile()
+        };
+        let [a, b, c, d, e, f, g, h, i, j, k, l, m, n, o, p] = addr.octets;
+        let subnet = u64::from_ne_bytes([a, b, c, d, e, f, g, h]);
+        let interface = u64::from_ne_bytes([i, j, k, l, m, n, o, p]);
+        let entry = Self(place.cast());
+        // As for IPv4.
+        (found[0] == subnet && found[1] == interface && entry.expires_at_ns() != 0).then_some(entry)
+    }
+
+    /// The entry of an IPv4 address in the overflow.
+    #[inline(always)]
+    pub(crate) fn of_overflow_v4(addr: AddrV4) -> Option<Self> {
+        OVERFLOW_V4.get_ptr_mut(addr).map(Self)
+    }
+
+    /// The entry of an IPv6 address in the overflow.
+    #[inline(always)]
+    pub(crate) fn of_overflow_v6(addr: AddrV6) -> Option<Self> {
+        OVERFLOW_V6.get_ptr_mut(addr).map(Self)
     }
 
     /// The entry of the longest prefix that holds an IPv4 address.
@@ -69,7 +210,7 @@ impl BanEntry {
         let key = key_v4(addr);
         // SAFETY: the first pointer is to a map whose keys are of the second's type; both live through the
         // call. A value begins with its `Ban`. The trie frees a removed element only when no program that
-        // may have found it runs any more, so what `is_over` says of preallocated elements holds here too.
+        // may have found it runs any more, so what `expires_at_ns` says of preallocated elements holds here too.
         unsafe {
             Self::at(bpf_map_lookup_elem(
                 (&raw const PREFIXES_V4).cast_mut().cast(),
@@ -99,29 +240,32 @@ impl BanEntry {
         (!value.is_null()).then_some(Self(value.cast()))
     }
 
-    /// Whether the ban is over at `now_ns`. A ban ends at its expiry, not after it.
     #[inline(always)]
-    pub(crate) fn is_over(&self, now_ns: u64) -> bool {
+    fn expires_at_ns(&self) -> u64 {
         // SAFETY: the pointer came from a look-up, so it points to a whole `Ban`, and the entry's memory
         // stays in place while the program runs: elements are preallocated. User space may write the
         // field meanwhile; a volatile read takes it in one load. The target has no atomic loads. Should the
         // entry be removed and given to another ban within this run, one packet is judged as that ban's.
-        let expires_at_ns = unsafe { (&raw const (*self.0).expires_at_ns).read_volatile() };
-        expires_at_ns <= now_ns
+        unsafe { (&raw const (*self.0).expires_at_ns).read_volatile() }
+    }
+}
+
+impl Entry for BanEntry {
+    #[inline(always)]
+    fn is_over(&self, now_ns: u64) -> bool {
+        self.expires_at_ns() <= now_ns
     }
 
-    /// Whether the ban counts and does not drop.
     #[inline(always)]
-    pub(crate) fn is_shadow(&self) -> bool {
-        // SAFETY: as in `is_over`.
+    fn is_shadow(&self) -> bool {
+        // SAFETY: as in `expires_at_ns`.
         let flags = unsafe { (&raw const (*self.0).flags).read_volatile() };
         flags & flag::SHADOW != 0
     }
 
-    /// Counts one packet of `len` bytes that met the ban at `now_ns`.
     #[inline(always)]
-    pub(crate) fn hit(&self, len: u64, now_ns: u64) {
-        // SAFETY: as in `is_over`: three aligned fields of an entry that stays in place. Other CPUs write
+    fn hit(&self, len: u64, now_ns: u64) {
+        // SAFETY: as in `expires_at_ns`: three aligned fields of an entry that stays in place. Other CPUs write
         // them meanwhile, hence the atomic additions and the store in one piece.
         unsafe {
             add(&raw mut (*self.0).packets, 1);

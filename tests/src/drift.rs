@@ -48,6 +48,16 @@ const fn at(last: u8) -> AddrV4 {
     }
 }
 
+/// Entries that others leave.
+const LEFTOVERS: u16 = 2_000;
+
+fn leftover(n: u16) -> AddrV4 {
+    let [high, low] = n.to_be_bytes();
+    AddrV4 {
+        octets: [198, 19, high, low],
+    }
+}
+
 fn text(address: AddrV4) -> String {
     Ipv4Addr::from(address.octets).to_string()
 }
@@ -75,7 +85,38 @@ impl Scene {
     }
 
     fn write(&self, address: AddrV4, ban: Ban) -> Result<()> {
-        Ok(pins::bans_v4(self.home.pin_dir())?.insert(address, ban, 0)?)
+        pins::bans_v4(self.home.pin_dir())?.insert(address, ban)
+    }
+
+    /// Writes entries that are over and of nobody: more than one step takes, some of them into the overflow.
+    fn leave_many(&self) -> Result<u16> {
+        let ban = self.entry(OFFENDER)?.context("banned")?;
+        let over = Ban {
+            expires_at_ns: ban.banned_at_ns,
+            ..ban
+        };
+        let mut bans = pins::bans_v4(self.home.pin_dir())?;
+        for n in 0..LEFTOVERS {
+            match n % 10 {
+                0 => bans.insert_in_overflow(leftover(n), over)?,
+                _ => bans.insert(leftover(n), over)?,
+            }
+        }
+        Ok(LEFTOVERS)
+    }
+
+    fn only_the_offender_is_left(&self, leftovers: u16) -> Result<()> {
+        let pins = self.home.pin_dir();
+        let left = pins::bans(pins)?;
+        ensure!(left.len() == 1, "{} are left", left.len());
+        for n in 0..leftovers {
+            ensure!(!pins::has_front_bit(pins, leftover(n))?, "a bit stays");
+        }
+        ensure!(
+            pins::has_front_bit(pins, OFFENDER)?,
+            "a standing ban is hidden"
+        );
+        Ok(())
     }
 
     fn drift_is(&self, expected: &view::Drift) -> Result<()> {
@@ -108,7 +149,7 @@ fn an_entry_that_is_deleted_by_hand_is_put_back_and_drops() {
     let put_back = || -> Result<()> {
         let scene = Scene::new()?;
         let receiver = Receiver::start(&scene.link.host, HOST_V4.into())?;
-        pins::bans_v4(scene.home.pin_dir())?.remove(&OFFENDER)?;
+        pins::bans_v4(scene.home.pin_dir())?.remove(OFFENDER)?;
         let restored = view::Drift {
             restored: 1,
             ..view::Drift::default()
@@ -211,43 +252,32 @@ fn an_entry_of_a_white_listed_address_is_removed() {
 
 /// A store that is lost takes with it who was banned: nobody but the map knows the entries.
 #[test]
-fn what_was_over_before_the_start_is_swept_away() {
-    let swept = || -> Result<()> {
+fn what_was_over_before_the_start_is_freed_by_it() {
+    let freed = || -> Result<()> {
         let mut scene = Scene::new()?;
-        let ban = scene.entry(OFFENDER)?.context("banned")?;
         scene.daemon.crash()?;
-        let over = Ban {
-            expires_at_ns: ban.banned_at_ns,
-            ..ban
-        };
-        // More than one step takes.
-        let many = 2_000_u16;
-        let leftover = |n: u16| AddrV4 {
-            octets: [198, 19, n.to_be_bytes()[0], n.to_be_bytes()[1]],
-        };
-        for n in 0..many {
-            scene.write(leftover(n), over)?;
-        }
+        let many = scene.leave_many()?;
         fs::remove_dir_all(scene.home.state_dir())?;
         scene.daemon = scene.home.start(&scene.link, &OFTEN)?;
-        scene.drift_is(&view::Drift {
+        scene.only_the_offender_is_left(many)?;
+        scene.ends_with(&view::Drift::default())?;
+        Ok(())
+    };
+    freed().unwrap();
+}
+
+#[test]
+fn what_others_write_that_is_over_is_swept_away() {
+    let swept = || -> Result<()> {
+        let scene = Scene::new()?;
+        let many = scene.leave_many()?;
+        let swept = view::Drift {
             swept: many.into(),
             ..view::Drift::default()
-        })?;
-        let left = pins::bans(scene.home.pin_dir())?;
-        ensure!(left.len() == 1, "{} are left", left.len());
-        for n in 0..many {
-            ensure!(
-                !pins::has_front_bit(scene.home.pin_dir(), leftover(n))?,
-                "a bit stays"
-            );
-        }
-        ensure!(
-            pins::has_front_bit(scene.home.pin_dir(), OFFENDER)?,
-            "a standing ban is hidden"
-        );
-        scene.daemon.stop(Signal::TERM)?;
-        ensure!(scene.home.output(&["stop", "--release"])?.status.success());
+        };
+        scene.drift_is(&swept)?;
+        scene.only_the_offender_is_left(many)?;
+        scene.ends_with(&swept)?;
         Ok(())
     };
     swept().unwrap();

@@ -1,6 +1,7 @@
 //! What the behaviour tests share. Nothing here decides what is right: the tests do.
 
 pub mod alert;
+pub mod bans;
 pub mod daemon;
 pub mod fault;
 pub mod kernel;

@@ -6,6 +6,7 @@
 mod counters;
 mod model;
 mod prefixes;
+mod table;
 mod time;
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
@@ -368,6 +369,22 @@ fn a_front_bit_without_a_ban_lets_packets_through() -> anyhow::Result<()> {
     }
     let frames = sources.map(|source| (source, packet::from(source, udp())));
     check_all(&kernel, &frames, Outcome::Clean)
+}
+
+/// A place where nobody stands holds the unspecified address, from which hosts ask for one.
+#[test]
+fn a_free_place_bans_nobody_and_hides_no_ban() -> anyhow::Result<()> {
+    let mut kernel = Kernel::load()?;
+    let sources: [IpAddr; 2] = [Ipv4Addr::UNSPECIFIED.into(), Ipv6Addr::UNSPECIFIED.into()];
+    for source in sources {
+        kernel.set_front(source)?;
+    }
+    let frames = sources.map(|source| (source, packet::from(source, udp())));
+    check_all(&kernel, &frames, Outcome::Clean)?;
+    for source in sources {
+        kernel.ban_in_overflow(source, ban_for_good(0))?;
+    }
+    check_all(&kernel, &frames, Outcome::Banned)
 }
 
 #[test]

@@ -12,6 +12,7 @@ use std::process::Command;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, ensure};
+use serde_json::Value;
 use xtask::netns::{HOST_V4, HOST_V6, INTERFACE, Link, offender_v4, offender_v6};
 use xtask::traffic::Receiver;
 
@@ -187,7 +188,9 @@ impl<'a> Stage<'a> {
         let mut scene = Scene::new(daemon, CONF)?;
         traces.0.push(scene.pin_dir().to_owned());
         let alerts = Alerts::open(&scene.alerts())?;
-        scene.start(interrupt, &link.host, &["--interface", INTERFACE])?;
+        // Few places, so that the map is soon read.
+        let arguments = ["--interface", INTERFACE, "--max-bans", "1000"];
+        scene.start(interrupt, &link.host, &arguments)?;
         let pid = scene.pid().context("the daemon runs")?;
         traces.0.push(format!("/proc/{pid}").into());
         let status = scene.status()?;
@@ -270,16 +273,31 @@ impl<'a> Stage<'a> {
             self.cast.v4.look(self.screen, &self.scene, true)?;
         }
         self.show_list()?;
-        self.screen
-            .tell("kernel", "bpftool map dump pinned .../bans_v4");
-        let pin = self.scene.pin_dir().join("bans_v4");
-        let dump = shell::look_up(
-            Command::new(&self.bpftool)
-                .args(["map", "dump", "pinned"])
-                .arg(pin),
-        )?;
-        self.screen.more(&dump);
-        ensure!(dump.contains("5763"), "the map does not show the rule");
+        let says =
+            "bpftool map lookup pinned .../bans_v4 and .../details_v4, the place that is taken";
+        self.screen.tell("kernel", says);
+        let pin = |name| self.scene.pin_dir().join(name);
+        let mut dump = Command::new(&self.bpftool);
+        dump.args(["-j", "map", "dump", "pinned"])
+            .arg(pin("bans_v4"));
+        let places: Vec<Value> = serde_json::from_str(&shell::look_up(&mut dump)?)
+            .context("`bpftool` does not dump JSON")?;
+        let mut places = places.iter().map(|place| &place["formatted"]);
+        let taken = places.find(|place| place["value"]["expires_at_ns"] != 0);
+        let place = taken.and_then(|place| place["key"].as_u64());
+        let place = u32::try_from(place.context("no place of the map is taken")?)?;
+        let octets = place.to_ne_bytes().map(|octet| octet.to_string());
+        for name in ["bans_v4", "details_v4"] {
+            let mut look_up = Command::new(&self.bpftool);
+            look_up.args(["map", "lookup", "pinned"]).arg(pin(name));
+            let shown = shell::look_up(look_up.arg("key").args(&octets))?;
+            self.screen.more(&shown);
+            let tells_rule = shown.contains("5763");
+            ensure!(
+                tells_rule || name != "details_v4",
+                "the map does not show the rule"
+            );
+        }
         Ok(())
     }
 

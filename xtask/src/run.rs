@@ -118,7 +118,9 @@ fn explain(daemon: &Path, inputs: &Inputs) {
         );
     }
     say(format_args!("  {} list", daemon.display()));
-    say("  bpftool map dump pinned /sys/fs/bpf/arfw/bans_v4\n");
+    say(
+        "  bpftool -j map dump pinned /sys/fs/bpf/arfw/bans_v4 | jq '.[].formatted | select(.value.expires_at_ns != 0)'\n",
+    );
 }
 
 /// A shell line that appends an alert which the sample configuration bans for.

@@ -138,7 +138,7 @@ fn enforcer(arguments: &RunArguments) -> anyhow::Result<Started> {
                 interfaces: arguments.selection(),
             };
             let (xdp, found) = xdp::Xdp::start(&settings, clock::kernel_clock())?;
-            let (v4, v6) = xdp.room()?;
+            let (v4, v6) = xdp.room();
             let table = arguments.directories.nft_table.clone();
             let is_table_left = nftables::is_there(&table);
             Ok(Started {

@@ -8,6 +8,7 @@ use clap::Args;
 use super::run::on_runtime;
 use super::{Directories, Exit, confirm, output};
 use crate::control::{self, Unreachable, view};
+use crate::enforcer::xdp;
 use crate::offender::Offender;
 
 /// Addresses in one request: some 45 KB at most.
@@ -34,7 +35,8 @@ pub(super) fn run(
 ) -> anyhow::Result<Exit> {
     let socket = directories.socket();
     let mut unbanned: Vec<view::Unbanned> = Vec::new();
-    for addresses in chunks(addresses) {
+    let all = addresses;
+    for addresses in chunks(all) {
         let order = view::UnbanOrder {
             addresses,
             confirm_seconds: confirm.map(|within| within.as_secs_f64()),
@@ -42,12 +44,64 @@ pub(super) fn run(
             reason: quiet.reason.clone(),
         };
         let answer = on_runtime(control::post(&socket, control::UNBAN, &order));
-        let answer: Vec<view::Unbanned> = answer.map_err(nothing_changed)?;
-        unbanned.extend(answer);
+        match answer {
+            Ok(answer) => {
+                let answer: Vec<view::Unbanned> = answer;
+                unbanned.extend(answer);
+            }
+            // What is to follow is a daemon's to do.
+            Err(error)
+                if error.is::<Unreachable>()
+                    && unbanned.is_empty()
+                    && confirm.is_none()
+                    && quiet.lasts.is_none() =>
+            {
+                return without_daemon(directories, all, error, json);
+            }
+            Err(error) => return Err(nothing_changed(error)),
+        }
     }
     if json {
         output::json(&unbanned)?;
     } else {
+        output::text(&render(&unbanned))?;
+    }
+    Ok(exit(&unbanned))
+}
+
+/// Lets addresses in again by the pinned maps alone. Networks, and what runs by nftables, need the daemon.
+fn without_daemon(
+    directories: &Directories,
+    addresses: &[Offender],
+    not_running: anyhow::Error,
+    json: bool,
+) -> anyhow::Result<Exit> {
+    if !addresses.iter().all(|address| address.is_host()) {
+        return Err(nothing_changed(not_running));
+    }
+    let mut unbanned = Vec::new();
+    for address in addresses {
+        let Some(was_banned) = xdp::let_in(&directories.pin_dir, address.addr())? else {
+            return Err(nothing_changed(not_running));
+        };
+        let ended = view::Release {
+            executable: "kernel".to_owned(),
+            state: view::ReleaseState::Ended,
+            cause: None,
+        };
+        unbanned.push(view::Unbanned {
+            address: address.to_string(),
+            released: was_banned.then_some(ended).into_iter().collect(),
+            confirm: None,
+            quiet: None,
+        });
+    }
+    if json {
+        output::json(&unbanned)?;
+    } else {
+        output::error_text(
+            "the daemon does not run; this ends what the kernel holds, and a daemon that starts makes it anew from its store\n",
+        );
         output::text(&render(&unbanned))?;
     }
     Ok(exit(&unbanned))

@@ -3,14 +3,20 @@
 //! Maps and links are pinned, so that bans outlive the daemon until their time. A start adopts what is
 //! pinned. This is the one place that knows aya and the map ABI.
 
+mod address;
+mod bans;
 mod bpffs;
 mod follow;
 mod front;
 mod inspection;
 mod interface;
+mod kernel;
 mod links;
+mod mirror;
+mod pinned;
 mod prefixes;
 mod programs;
+mod standing;
 mod table;
 mod upkeep;
 mod version;
@@ -19,8 +25,11 @@ use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, ensure};
-use ar_ebpf::{ABI_VERSION, AddrV4, AddrV6, Outcome, Total, XDP_PROGRAM, XDP_PROGRAM_LINEAR, map};
-use aya::maps::{Array, Map, MapData, PerCpuArray};
+use ar_ebpf::place::{overflow_for, places_for};
+use ar_ebpf::{
+    ABI_VERSION, AddrV4, AddrV6, Ban, Outcome, Total, XDP_PROGRAM, XDP_PROGRAM_LINEAR, map,
+};
+use aya::maps::{Array, Map, MapData, MapInfo, PerCpuArray};
 use aya::programs::{Program, ProgramError, Xdp as XdpProgram};
 use aya::{Ebpf, EbpfLoader};
 
@@ -31,13 +40,15 @@ use super::{
 use crate::ledger::Standing;
 use crate::offender::{Offender, Prefix};
 use crate::time::{KernelClock, Moment};
+use address::Address;
 pub use ar_ebpf::{DEFAULT_MAX_BANS, MAX_PREFIXES};
 use follow::Plan;
 pub use links::Mode;
-use prefixes::Prefixes;
+pub use pinned::{inspect, let_in};
 use programs::Programs;
 use table::Table;
 use upkeep::Upkeep;
+use version::Older;
 
 /// The kernel program, as `cargo xtask build` made it; empty when this binary was built without it.
 pub static OBJECT: &[u8] = aya::include_bytes_aligned!(concat!(env!("OUT_DIR"), "/arfw-xdp.o"));
@@ -110,7 +121,9 @@ impl Xdp {
         if let Some(older) = &older {
             older.set_aside()?;
         }
-        let mut kernel = load(settings)?;
+        let older_room = older.as_ref().map(Older::room).transpose()?.flatten();
+        let max_bans = settings.max_bans.max(older_room.unwrap_or(0));
+        let mut kernel = load(&settings.pin_dir, max_bans)?;
         let mut abi = Array::<_, u32>::try_from(take(&mut kernel, map::ABI)?)?;
         let mut write_version = || {
             abi.set(0, ABI_VERSION, 0)
@@ -120,26 +133,8 @@ impl Xdp {
             write_version()?;
         }
         let mut state = State {
-            v4: Table::adopt(
-                take(&mut kernel, map::BANS_V4)?,
-                take(&mut kernel, map::FRONT_V4)?,
-                Prefixes::adopt(
-                    take(&mut kernel, map::PREFIXES_V4)?,
-                    take(&mut kernel, map::ALLOW_V4)?,
-                )?,
-                clock,
-                &mut found,
-            )?,
-            v6: Table::adopt(
-                take(&mut kernel, map::BANS_V6)?,
-                take(&mut kernel, map::FRONT_V6)?,
-                Prefixes::adopt(
-                    take(&mut kernel, map::PREFIXES_V6)?,
-                    take(&mut kernel, map::ALLOW_V6)?,
-                )?,
-                clock,
-                &mut found,
-            )?,
+            v4: adopt(&mut kernel, older.as_ref(), max_bans, clock, &mut found)?,
+            v6: adopt(&mut kernel, older.as_ref(), max_bans, clock, &mut found)?,
             stats: PerCpuArray::try_from(take(&mut kernel, map::STATS)?)?,
             settings: Array::try_from(take(&mut kernel, map::SETTINGS)?)?,
             v4_inspected: false,
@@ -158,6 +153,7 @@ impl Xdp {
             clock.moment(clock.now_nanos()),
         )?;
         if let Some(older) = older {
+            older.let_go()?;
             write_version()?;
             older.told();
         }
@@ -178,11 +174,9 @@ impl Xdp {
     ///
     /// Pinned maps keep the size that they were made with.
     ///
-    /// # Errors
-    ///
-    /// When the kernel does not tell.
-    pub fn room(&self) -> anyhow::Result<(u32, u32)> {
-        Ok((self.state.v4.room()?, self.state.v6.room()?))
+    #[must_use]
+    pub const fn room(&self) -> (u32, u32) {
+        (self.state.v4.room(), self.state.v6.room())
     }
 }
 
@@ -381,40 +375,6 @@ impl State {
     }
 }
 
-/// What is pinned, looked at without the daemon: for `arfw list` when it is not running.
-///
-/// # Errors
-///
-/// When there are pins that cannot be read.
-pub fn inspect(pin_dir: &Path, clock: KernelClock) -> anyhow::Result<Option<Vec<Enforced>>> {
-    if !bpffs::pin(pin_dir, map::BANS_V4).exists() {
-        return Ok(None);
-    }
-    let older = version::check(pin_dir)?;
-    let open = |name| {
-        MapData::from_pin(bpffs::pin(pin_dir, name))
-            .with_context(|| format!("cannot open the pinned map `{name}`"))
-    };
-    let mut enforced = table::read::<AddrV4>(Map::HashMap(open(map::BANS_V4)?), clock)?;
-    enforced.append(&mut table::read::<AddrV6>(
-        Map::HashMap(open(map::BANS_V6)?),
-        clock,
-    )?);
-    if older.is_some() {
-        // Without prefixes.
-        return Ok(Some(enforced));
-    }
-    enforced.append(&mut prefixes::read::<AddrV4>(
-        Map::LpmTrie(open(map::PREFIXES_V4)?),
-        clock,
-    )?);
-    enforced.append(&mut prefixes::read::<AddrV6>(
-        Map::LpmTrie(open(map::PREFIXES_V6)?),
-        clock,
-    )?);
-    Ok(Some(enforced))
-}
-
 /// Removes every pin, and with the links the program from every interface. Nothing is banned afterwards.
 ///
 /// # Errors
@@ -425,12 +385,27 @@ pub fn release(pin_dir: &Path) -> anyhow::Result<()> {
     bpffs::remove(pin_dir).and(detached)
 }
 
-fn load(settings: &Settings) -> anyhow::Result<Ebpf> {
+fn load(pin_dir: &Path, max_bans: u32) -> anyhow::Result<Ebpf> {
     let mut loader = EbpfLoader::new();
-    loader.map_max_entries(map::BANS_V4, settings.max_bans);
-    loader.map_max_entries(map::BANS_V6, settings.max_bans);
+    for (name, like) in [
+        (map::BANS_V4, map::BANS_V4),
+        (map::DETAILS_V4, map::BANS_V4),
+        (map::BANS_V6, map::BANS_V6),
+    ] {
+        let pin = bpffs::pin(pin_dir, like);
+        // Of an array that is pinned, the library believes this, and refuses what lies beyond.
+        let places = if pin.exists() {
+            MapInfo::from_pin(&pin)?.max_entries()
+        } else {
+            places_for(max_bans)
+        };
+        loader.map_max_entries(name, places);
+    }
+    for name in [map::OVERFLOW_V4, map::OVERFLOW_V6] {
+        loader.map_max_entries(name, overflow_for(max_bans));
+    }
     for name in map::ALL {
-        loader.map_pin_path(name, bpffs::pin(&settings.pin_dir, name));
+        loader.map_pin_path(name, bpffs::pin(pin_dir, name));
     }
     loader
         .load(OBJECT)
@@ -464,6 +439,19 @@ fn take(kernel: &mut Ebpf, name: &str) -> anyhow::Result<Map> {
     kernel
         .take_map(name)
         .with_context(|| format!("the kernel object has no map `{name}`"))
+}
+
+/// Takes the maps of one family over, with the bans of an older version.
+fn adopt<A: Address>(
+    kernel: &mut Ebpf,
+    older: Option<&Older>,
+    max_bans: u32,
+    clock: KernelClock,
+    found: &mut Vec<Enforced>,
+) -> anyhow::Result<Table<A>> {
+    let older: Option<Vec<(A, Ban)>> = older.map(Older::bans).transpose()?.flatten();
+    let take = |name: &str| take(kernel, name);
+    Table::adopt(take, older.unwrap_or_default(), max_bans, clock, found)
 }
 
 fn outcome_name(outcome: Outcome) -> &'static str {

@@ -195,7 +195,7 @@ fn at_an_interface(types: &mut Types) -> Result<()> {
     let banned = AddrV4 {
         octets: [198, 18, 0, 7],
     };
-    pins::bans_v4(home.pin_dir())?.remove(&banned)?;
+    pins::bans_v4(home.pin_dir())?.remove(banned)?;
     until(&|event| event["type"] == "drift")?;
     home.output(&["reload"])?;
     until(&|event| event["applied"] == true)?;

@@ -4,7 +4,10 @@ use anyhow::{Result, ensure};
 use rustix::process::Signal;
 
 use super::{CONF, Scene, V4, V6, check};
+use tests::support::alert;
 use tests::support::daemon::Home;
+use tests::support::pins;
+use xtask::netns::Link;
 
 /// AR-IMP-6, AR-IMP-3, AR-TIME-8
 #[test]
@@ -134,6 +137,40 @@ fn without_a_daemon_orders_say_what_to_do() -> Result<()> {
     for order in [&["unban", V4][..], &["forgive", "--all"], &["reload"]] {
         check(&home, order, (4, "", expected))?;
     }
+    Ok(())
+}
+
+/// Where pins are, addresses are let in by them; a daemon that comes back knows its bans.
+#[test]
+fn without_a_daemon_an_unban_ends_what_the_kernel_holds() -> Result<()> {
+    let (link, home) = (Link::new()?, Home::new(CONF)?);
+    let mut daemon = home.start(&link, &[])?;
+    for address in [V4, V6, "198.51.100.8"] {
+        home.append(&alert::wazuh(5712, 10, &["sshd"], address))?;
+        daemon.wait_for(" ban ")?;
+    }
+    daemon.crash()?;
+    let said = "the daemon does not run; this ends what the kernel holds, and a daemon that starts makes it anew \
+                from its store\n";
+    check(
+        &home,
+        &["unban", V4, V6, "203.0.113.9"],
+        (
+            1,
+            "198.51.100.7: kernel ended\n2001:db8::7: kernel ended\n203.0.113.9: was not banned\n",
+            said,
+        ),
+    )?;
+    let left = pins::bans(home.pin_dir())?;
+    let left: Vec<String> = left.keys().map(ToString::to_string).collect();
+    ensure!(left == ["198.51.100.8"], "{left:?}");
+    let network = home.output(&["unban", "198.51.100.8", "198.51.100.0/24"])?;
+    ensure!(network.status.code() == Some(4), "{network:?}");
+    ensure!(pins::bans(home.pin_dir())?.len() == 1);
+    let mut daemon = home.start(&link, &[])?;
+    ensure!(pins::bans(home.pin_dir())?.len() == 3);
+    daemon.stop(Signal::TERM)?;
+    ensure!(home.output(&["stop", "--release"])?.status.success());
     Ok(())
 }
 

@@ -8,18 +8,24 @@ use std::net::IpAddr;
 use std::path::Path;
 
 use anyhow::Context as _;
+use ar_ebpf::place::{overflow_for, places_for};
 use ar_ebpf::{
     AddrV4, AddrV6, Ban, FrontBit, NEVER, Outcome, TCX_PROGRAM, Total, XDP_PROGRAM,
     XDP_PROGRAM_LINEAR, map,
 };
 use arfw::enforcer::xdp::OBJECT;
-use aya::maps::{Array, HashMap, MapData, MapError, PerCpuArray};
+use aya::maps::{Array, MapData, MapInfo, PerCpuArray};
 use aya::programs::{Program, SchedClassifier, TestRun as _, TestRunOptions, Xdp};
 use aya::{Ebpf, EbpfLoader};
 use rustix::time::{ClockId, clock_gettime};
 
+use super::bans::{BansV4, BansV6};
+
 /// Bans per family that the maps of a [`Kernel`] have room for.
 pub const MAX_BANS: u32 = 4096;
+
+/// The arrays that are as large as there are places.
+const ARRAYS: [&str; 3] = [map::BANS_V4, map::BANS_V6, map::DETAILS_V4];
 
 const XDP_DROP: u32 = 1;
 const XDP_PASS: u32 = 2;
@@ -31,8 +37,8 @@ const TCX_NEXT: u32 = u32::MAX;
 pub struct Kernel {
     ebpf: Ebpf,
     program: &'static str,
-    bans_v4: HashMap<MapData, AddrV4, Ban>,
-    bans_v6: HashMap<MapData, AddrV6, Ban>,
+    bans_v4: BansV4,
+    bans_v6: BansV6,
     front_v4: Array<MapData, u64>,
     front_v6: Array<MapData, u64>,
     stats: PerCpuArray<MapData, Total>,
@@ -85,15 +91,21 @@ impl Kernel {
     }
 
     fn try_load_program(program: &'static str) -> anyhow::Result<Self> {
-        Self::with(EbpfLoader::new(), program)
+        Self::with(EbpfLoader::new(), places_for(MAX_BANS), program)
     }
 
-    fn with(mut loader: EbpfLoader<'_>, program: &'static str) -> anyhow::Result<Self> {
-        let mut ebpf = loader
-            .map_max_entries(map::BANS_V4, MAX_BANS)
-            .map_max_entries(map::BANS_V6, MAX_BANS)
-            .load(OBJECT)
-            .context("loading the object")?;
+    fn with(
+        mut loader: EbpfLoader<'_>,
+        places: u32,
+        program: &'static str,
+    ) -> anyhow::Result<Self> {
+        for name in ARRAYS {
+            loader.map_max_entries(name, places);
+        }
+        for name in [map::OVERFLOW_V4, map::OVERFLOW_V6] {
+            loader.map_max_entries(name, overflow_for(MAX_BANS));
+        }
+        let mut ebpf = loader.load(OBJECT).context("loading the object")?;
         let loaded = ebpf
             .program_mut(program)
             .with_context(|| format!("no program `{program}` in the object"))?;
@@ -107,8 +119,8 @@ impl Kernel {
                 .with_context(|| format!("no map `{name}` in the object"))
         };
         Ok(Self {
-            bans_v4: take(map::BANS_V4)?.try_into()?,
-            bans_v6: take(map::BANS_V6)?.try_into()?,
+            bans_v4: BansV4::new(&mut take)?,
+            bans_v6: BansV6::new(&mut take)?,
             front_v4: take(map::FRONT_V4)?.try_into()?,
             front_v6: take(map::FRONT_V6)?.try_into()?,
             stats: take(map::STATS)?.try_into()?,
@@ -127,7 +139,9 @@ impl Kernel {
         for name in map::ALL {
             loader.map_pin_path(name, pin_dir.join(name.to_lowercase()));
         }
-        Self::with(loader, XDP_PROGRAM)
+        let pin = pin_dir.join(map::BANS_V4.to_lowercase());
+        let places = MapInfo::from_pin(pin)?.max_entries();
+        Self::with(loader, places, XDP_PROGRAM)
     }
 
     /// Whether it is the program for the TCX hook.
@@ -143,8 +157,8 @@ impl Kernel {
     /// When the kernel refuses the entry.
     pub fn ban(&mut self, addr: IpAddr, ban: Ban) -> anyhow::Result<()> {
         match addr {
-            IpAddr::V4(v4) => self.bans_v4.insert(key_v4(v4), ban, 0)?,
-            IpAddr::V6(v6) => self.bans_v6.insert(key_v6(v6), ban, 0)?,
+            IpAddr::V4(v4) => self.bans_v4.insert(key_v4(v4), ban)?,
+            IpAddr::V6(v6) => self.bans_v6.insert(key_v6(v6), ban)?,
         }
         self.set_front(addr)
     }
@@ -156,10 +170,22 @@ impl Kernel {
     /// When there is none.
     pub fn unban(&mut self, addr: IpAddr) -> anyhow::Result<()> {
         match addr {
-            IpAddr::V4(v4) => self.bans_v4.remove(&key_v4(v4))?,
-            IpAddr::V6(v6) => self.bans_v6.remove(&key_v6(v6))?,
+            IpAddr::V4(v4) => self.bans_v4.remove(key_v4(v4)),
+            IpAddr::V6(v6) => self.bans_v6.remove(key_v6(v6)),
         }
-        Ok(())
+    }
+
+    /// Bans `addr` as [`Kernel::ban`], but in the overflow, as though both its buckets were full.
+    ///
+    /// # Errors
+    ///
+    /// When the kernel refuses the entry.
+    pub fn ban_in_overflow(&mut self, addr: IpAddr, ban: Ban) -> anyhow::Result<()> {
+        match addr {
+            IpAddr::V4(v4) => self.bans_v4.insert_in_overflow(key_v4(v4), ban)?,
+            IpAddr::V6(v6) => self.bans_v6.insert_in_overflow(key_v6(v6), ban)?,
+        }
+        self.set_front(addr)
     }
 
     /// Sets the front bit of `addr`.
@@ -213,14 +239,9 @@ impl Kernel {
     ///
     /// When the kernel refuses the look-up.
     pub fn banned(&self, addr: IpAddr) -> anyhow::Result<Option<Ban>> {
-        let found = match addr {
-            IpAddr::V4(v4) => self.bans_v4.get(&key_v4(v4), 0),
-            IpAddr::V6(v6) => self.bans_v6.get(&key_v6(v6), 0),
-        };
-        match found {
-            Ok(ban) => Ok(Some(ban)),
-            Err(MapError::KeyNotFound) => Ok(None),
-            Err(error) => Err(error.into()),
+        match addr {
+            IpAddr::V4(v4) => self.bans_v4.get(key_v4(v4)),
+            IpAddr::V6(v6) => self.bans_v6.get(key_v6(v6)),
         }
     }
 

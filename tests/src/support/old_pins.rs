@@ -1,12 +1,12 @@
 //! Pins as an older version has left them, with its program at work.
 
+use std::collections::BTreeMap;
 use std::fs;
 use std::net::IpAddr;
 use std::path::Path;
 
 use anyhow::{Context as _, Result};
-use ar_ebpf::{Ban, FrontBit, Outcome, Total, XDP_PROGRAM, map};
-use arfw::enforcer::xdp::OBJECT;
+use ar_ebpf::{AddrV4, AddrV6, Ban, FrontBit, Outcome, Total, XDP_PROGRAM, map};
 use aya::maps::{Array, HashMap, Map, MapData, PerCpuArray};
 use aya::programs::Xdp;
 use aya::programs::links::FdLink;
@@ -18,6 +18,9 @@ use xtask::netns::{INTERFACE, Link};
 
 use super::kernel::{key_v4, key_v6};
 
+/// The kernel object as the last build with maps of version 2 made it, without its debugging information.
+static OBJECT_2: &[u8] = aya::include_bytes_aligned!("arfw-xdp-2.o");
+
 /// The maps of version 1, which had neither prefixes nor settings.
 const VERSION_1: [&str; 6] = [
     map::BANS_V4,
@@ -28,34 +31,52 @@ const VERSION_1: [&str; 6] = [
     map::ABI,
 ];
 
+/// What version 2 had beside them.
+const SINCE_2: [&str; 5] = [
+    map::PREFIXES_V4,
+    map::PREFIXES_V6,
+    map::ALLOW_V4,
+    map::ALLOW_V6,
+    map::SETTINGS,
+];
+
 /// Outcomes that version 1 knew: all but the allowed.
 const OUTCOMES_1: u32 = Outcome::Allowed as u32;
 
-/// Makes pins of version 1 that hold these bans, and puts a program on the host's interface that obeys them.
+/// The names of the maps of version 1 or 2.
+#[must_use]
+pub fn maps(version: u32) -> Vec<&'static str> {
+    let since_2 = if version < 2 { &[] } else { &SINCE_2[..] };
+    [&VERSION_1[..], since_2].concat()
+}
+
+/// Makes pins of version 1 or 2 that hold these bans, and puts a program on the host's interface that obeys them.
 ///
-/// Without prefixes, this version's program does with those maps what that of version 1 did: the maps that
-/// version 1 did not have are empty, and pinned nowhere.
+/// Without prefixes, the program of version 2 did with the maps what that of version 1 did: the maps that version 1
+/// did not have are empty, and pinned nowhere.
 ///
 /// # Errors
 ///
 /// When the kernel refuses something.
-pub fn version_1(pin_dir: &Path, link: &Link, bans: &[(IpAddr, Ban)]) -> Result<()> {
+pub fn make(version: u32, pin_dir: &Path, link: &Link, bans: &[(IpAddr, Ban)]) -> Result<()> {
     fs::create_dir_all(pin_dir)?;
     let mut loader = EbpfLoader::new();
-    for name in VERSION_1 {
+    for name in maps(version) {
         loader.map_pin_path(name, pin_dir.join(name.to_lowercase()));
+    }
+    if version < 2 {
+        loader.map_max_entries(map::STATS, OUTCOMES_1);
     }
     let mut ebpf = loader
         .map_max_entries(map::BANS_V4, super::kernel::MAX_BANS)
         .map_max_entries(map::BANS_V6, super::kernel::MAX_BANS)
-        .map_max_entries(map::STATS, OUTCOMES_1)
-        .load(OBJECT)?;
+        .load(OBJECT_2)?;
     let program: &mut Xdp = ebpf
         .program_mut(XDP_PROGRAM)
         .context("the object has the program")?
         .try_into()?;
     program.load()?;
-    write(&mut ebpf, bans)?;
+    write(version, &mut ebpf, bans)?;
     let program: &mut Xdp = ebpf
         .program_mut(XDP_PROGRAM)
         .context("the object has the program")?
@@ -70,7 +91,7 @@ pub fn version_1(pin_dir: &Path, link: &Link, bans: &[(IpAddr, Ban)]) -> Result<
     Ok(())
 }
 
-fn write(ebpf: &mut Ebpf, bans: &[(IpAddr, Ban)]) -> Result<()> {
+fn write(version: u32, ebpf: &mut Ebpf, bans: &[(IpAddr, Ban)]) -> Result<()> {
     let mut take = |name: &str| ebpf.take_map(name).context("the object has the map");
     let mut v4 = HashMap::<_, _, Ban>::try_from(take(map::BANS_V4)?)?;
     let mut v6 = HashMap::<_, _, Ban>::try_from(take(map::BANS_V6)?)?;
@@ -91,7 +112,29 @@ fn write(ebpf: &mut Ebpf, bans: &[(IpAddr, Ban)]) -> Result<()> {
         front.set(bit.word(), word | bit.mask(), 0)?;
     }
     let mut abi = Array::<_, u32>::try_from(take(map::ABI)?)?;
-    Ok(abi.set(0, 1, 0)?)
+    Ok(abi.set(0, version, 0)?)
+}
+
+/// Everything in the pinned hashes, whether or not it is over.
+///
+/// # Errors
+///
+/// When they are not pinned there or cannot be read.
+pub fn bans(pin_dir: &Path) -> Result<BTreeMap<IpAddr, Ban>> {
+    let open = |name: &str| -> Result<Map> {
+        let data = MapData::from_pin(pin_dir.join(name.to_lowercase()))?;
+        Ok(Map::HashMap(data))
+    };
+    let mut all = BTreeMap::new();
+    for entry in HashMap::<_, AddrV4, Ban>::try_from(open(map::BANS_V4)?)?.iter() {
+        let (address, ban) = entry?;
+        all.insert(address.octets.into(), ban);
+    }
+    for entry in HashMap::<_, AddrV6, Ban>::try_from(open(map::BANS_V6)?)?.iter() {
+        let (address, ban) = entry?;
+        all.insert(address.octets.into(), ban);
+    }
+    Ok(all)
 }
 
 /// Says that the pinned maps are of a version.

@@ -8,32 +8,30 @@ use std::process::Command;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result, bail, ensure};
-use ar_ebpf::{AddrV4, AddrV6, Ban, FrontBit, map};
-use aya::maps::{Array, HashMap, Map, MapData, MapInfo, loaded_maps};
+use ar_ebpf::{AddrV4, Ban, FrontBit, map};
+use aya::maps::{Array, Map, MapData, MapInfo, MapType, loaded_maps};
 use aya::programs::links::{FdLink, PinnedLink};
 use aya::programs::{loaded_links, loaded_programs};
 use xtask::netns::{INTERFACE, Namespace};
 
+use super::bans::{BansV4, BansV6};
 use super::daemon::PATIENCE;
+use super::old_pins;
 
-/// Everything in the pinned ban maps, whether or not it is over.
+/// Everything in the pinned ban maps, of this version or an older one, whether or not it is over.
 ///
 /// # Errors
 ///
 /// When a map is not pinned there or cannot be read.
 pub fn bans(pin_dir: &Path) -> Result<BTreeMap<IpAddr, Ban>> {
-    let open = |name: &str| -> Result<Map> {
-        let pin = pin_dir.join(name.to_lowercase());
-        let data = MapData::from_pin(&pin).with_context(|| format!("opening {}", pin.display()))?;
-        Ok(Map::HashMap(data))
-    };
+    if let Map::HashMap(_) = open(pin_dir, map::BANS_V4)? {
+        return old_pins::bans(pin_dir);
+    }
     let mut all = BTreeMap::new();
-    for entry in HashMap::<_, AddrV4, Ban>::try_from(open(map::BANS_V4)?)?.iter() {
-        let (address, ban) = entry?;
+    for (address, ban) in bans_v4(pin_dir)?.all()? {
         all.insert(address.octets.into(), ban);
     }
-    for entry in HashMap::<_, AddrV6, Ban>::try_from(open(map::BANS_V6)?)?.iter() {
-        let (address, ban) = entry?;
+    for (address, ban) in bans_v6(pin_dir)?.all()? {
         all.insert(address.octets.into(), ban);
     }
     Ok(all)
@@ -199,14 +197,40 @@ pub fn has_xdp(side: &Namespace) -> Result<bool> {
     Ok(links[0].get("xdp").is_some())
 }
 
-/// The pinned map of IPv4 bans, to be written as an operator with `bpftool` would.
+/// How many bans of either family stand in the overflow.
 ///
 /// # Errors
 ///
-/// When it is not pinned there.
-pub fn bans_v4(pin_dir: &Path) -> Result<HashMap<MapData, AddrV4, Ban>> {
-    let data = MapData::from_pin(pin_dir.join(map::BANS_V4.to_lowercase()))?;
-    Ok(HashMap::try_from(Map::HashMap(data))?)
+/// When the maps are not pinned there or cannot be read.
+pub fn overflowed(pin_dir: &Path) -> Result<usize> {
+    Ok(bans_v4(pin_dir)?.overflowed()? + bans_v6(pin_dir)?.overflowed()?)
+}
+
+/// The pinned maps of IPv4 bans, to be written as an operator with `bpftool` would.
+///
+/// # Errors
+///
+/// When they are not pinned there.
+pub fn bans_v4(pin_dir: &Path) -> Result<BansV4> {
+    BansV4::new(|name| open(pin_dir, name))
+}
+
+/// The pinned maps of IPv6 bans.
+///
+/// # Errors
+///
+/// When they are not pinned there.
+pub fn bans_v6(pin_dir: &Path) -> Result<BansV6> {
+    BansV6::new(|name| open(pin_dir, name))
+}
+
+fn open(pin_dir: &Path, name: &str) -> Result<Map> {
+    let pin = pin_dir.join(name.to_lowercase());
+    let data = MapData::from_pin(&pin).with_context(|| format!("opening {}", pin.display()))?;
+    Ok(match data.info()?.map_type()? {
+        MapType::Hash => Map::HashMap(data),
+        _ => Map::Array(data),
+    })
 }
 
 /// Whether the front bitmap has the bit of an address.

@@ -16,11 +16,17 @@ use tests::support::packet::{
 };
 
 /// Last octets of the addresses that stand in the maps, and what a packet from there deserves.
-const BANS: [(u8, Outcome); 3] = [
+const BANS: [(u8, Outcome); 6] = [
     (1, Outcome::Banned),
     (2, Outcome::Shadow),
     (3, Outcome::Expired),
+    (4, Outcome::Banned),
+    (5, Outcome::Shadow),
+    (6, Outcome::Expired),
 ];
+
+/// From this one on, they stand in the overflow.
+const OVERFLOW: u8 = 4;
 
 fn v4(last: u8) -> Ipv4Addr {
     Ipv4Addr::new(198, 51, 100, last)
@@ -38,8 +44,13 @@ fn load(load: fn() -> anyhow::Result<Kernel>) -> anyhow::Result<Kernel> {
             Outcome::Expired => ban_until(1),
             _ => ban_for_good(0),
         };
-        kernel.ban(v4(last).into(), ban)?;
-        kernel.ban(v6(last).into(), ban)?;
+        for address in [IpAddr::from(v4(last)), v6(last).into()] {
+            if last < OVERFLOW {
+                kernel.ban(address, ban)?;
+            } else {
+                kernel.ban_in_overflow(address, ban)?;
+            }
+        }
     }
     Ok(kernel)
 }
@@ -207,7 +218,7 @@ fn body() -> impl Strategy<Value = Body> {
 }
 
 fn ipv4() -> impl Strategy<Value = Ipv4> {
-    let source = prop_oneof![4 => (0_u8..6).prop_map(v4), 1 => any::<Ipv4Addr>()];
+    let source = prop_oneof![4 => (0_u8..9).prop_map(v4), 1 => any::<Ipv4Addr>()];
     let version = prop_oneof![9 => Just(4), 1 => 0_u8..16];
     let words = prop_oneof![3 => Just(5), 1 => 0_u8..16];
     (source, version, words, any::<bool>(), 0_u16..0x2000, body()).prop_map(
@@ -223,7 +234,7 @@ fn ipv4() -> impl Strategy<Value = Ipv4> {
 }
 
 fn ipv6() -> impl Strategy<Value = Ipv6> {
-    let source = prop_oneof![4 => (0_u8..6).prop_map(v6), 1 => any::<Ipv6Addr>()];
+    let source = prop_oneof![4 => (0_u8..9).prop_map(v6), 1 => any::<Ipv6Addr>()];
     let version = prop_oneof![9 => Just(6), 1 => 0_u8..16];
     let extension = prop_oneof![
         Just(Extension::HopByHop),

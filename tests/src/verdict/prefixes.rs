@@ -5,7 +5,7 @@
 
 use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
@@ -26,14 +26,33 @@ use tests::support::kernel::{Kernel, MAX_BANS};
 use tests::support::packet::{self, udp};
 
 /// The enforcer on maps of its own, with no interface, and the program on the same maps.
-struct Scene {
-    pin_dir: PathBuf,
-    enforcer: Xdp,
+pub(super) struct Scene {
+    pub(super) pin_dir: PathBuf,
+    pub(super) enforcer: Xdp,
     kernel: Kernel,
 }
 
+/// No interface, and pins there.
+pub(super) fn settings(pin_dir: &Path) -> Settings {
+    Settings {
+        pin_dir: pin_dir.to_owned(),
+        max_bans: MAX_BANS,
+        mode: Mode::Auto,
+        interfaces: Selection::none(),
+    }
+}
+
+pub(super) fn for_an_hour() -> Option<Standing> {
+    in_an_hour().map(|until| Standing {
+        until,
+        since: clock::now(),
+        rule_id: 7,
+        shadow: false,
+    })
+}
+
 impl Scene {
-    fn new() -> Result<Self> {
+    pub(super) fn new() -> Result<Self> {
         static NUMBER: AtomicU32 = AtomicU32::new(0);
         let number = NUMBER.fetch_add(1, Ordering::Relaxed);
         let name = format!("/sys/fs/bpf/arfw-prefixes-{}-{number}", process::id());
@@ -41,13 +60,7 @@ impl Scene {
     }
 
     fn on(pin_dir: PathBuf) -> Result<Self> {
-        let settings = Settings {
-            pin_dir: pin_dir.clone(),
-            max_bans: MAX_BANS,
-            mode: Mode::Auto,
-            interfaces: Selection::none(),
-        };
-        let (enforcer, _) = Xdp::start(&settings, clock::kernel_clock())?;
+        let (enforcer, _) = Xdp::start(&settings(&pin_dir), clock::kernel_clock())?;
         let kernel = Kernel::load_on(&pin_dir).inspect_err(|_| {
             // Why the program was refused is what has to be told.
             let _ = release(&pin_dir);
@@ -59,7 +72,7 @@ impl Scene {
         })
     }
 
-    fn hold(&mut self, offender: Offender, until: Option<Expiry>) {
+    pub(super) fn hold(&mut self, offender: Offender, until: Option<Expiry>) {
         let standing = until.map(|until| Standing {
             until,
             since: clock::now(),
@@ -71,7 +84,7 @@ impl Scene {
         assert!(failures.is_empty(), "{failures:?}");
     }
 
-    fn outcome(&self, source: IpAddr) -> Outcome {
+    pub(super) fn outcome(&self, source: IpAddr) -> Outcome {
         let frame = packet::from(source, udp());
         self.kernel.run(&frame).expect("the kernel takes the frame")
     }
@@ -85,13 +98,13 @@ impl Scene {
         assert_eq!(outcomes, expected);
     }
 
-    fn enforced(&self) -> BTreeMap<Offender, Enforced> {
+    pub(super) fn enforced(&self) -> BTreeMap<Offender, Enforced> {
         let enforced = self.enforcer.enforced(clock::kernel_clock());
         let enforced = enforced.expect("the maps can be read").into_iter();
         enforced.map(|ban| (ban.offender, ban)).collect()
     }
 
-    fn is_front_empty(&self) -> bool {
+    pub(super) fn is_front_empty(&self) -> bool {
         self.kernel.front_words().expect("the maps can be read") == 0
     }
 }

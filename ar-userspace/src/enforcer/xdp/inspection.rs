@@ -1,7 +1,8 @@
 //! A pass over what stands in the maps of one address family, in steps that hold nobody up.
 //!
-//! What this process wrote is looked up key by key. Keys that somebody else wrote are walked by a thread of
-//! their own, since a walk cannot be left and gone on with later.
+//! The table is read place by place, and so are entries of others found. In the overflow, what this process wrote
+//! is looked up key by key; keys that somebody else wrote are walked by a thread of their own, since a walk of a hash
+//! cannot be left and gone on with later.
 
 use std::ops::Bound;
 use std::os::fd::AsFd as _;
@@ -12,24 +13,28 @@ use anyhow::Context as _;
 use ar_ebpf::Ban;
 use aya::maps::{HashMap, IterableMap as _, Map, MapData};
 
-use super::table::{Address, Table, is_absent, told};
+use super::address::Address;
+use super::standing::told;
+use super::table::Table;
 use crate::enforcer::{Presence, Seen};
 use crate::offender::{Offender, Prefix};
 use crate::time::KernelClock;
 
 /// How far a pass has come.
 pub(super) enum Pass<A> {
-    /// Among the addresses that the front bitmap counts.
-    Counted(Bound<A>),
+    /// Before this place of the table.
+    Places(u32),
+    /// Among the addresses that this process has put into the overflow.
+    Overflow(Bound<A>),
     /// Among the prefixes that this process knows.
     Prefixes(Bound<Prefix>),
-    /// Among all keys of the map, for those that nobody counts.
+    /// Among all keys of the overflow, for those that this process does not know.
     Strangers(Receiver<anyhow::Result<Vec<A>>>),
 }
 
 impl<A> Pass<A> {
     pub(super) const fn first() -> Self {
-        Self::Counted(Bound::Unbounded)
+        Self::Places(0)
     }
 }
 
@@ -42,14 +47,28 @@ impl<A: Address> Table<A> {
         seen: &mut Vec<Seen>,
     ) -> anyhow::Result<bool> {
         match &self.pass {
-            Pass::Counted(after) => {
-                let rest = self.counted.range((*after, Bound::Unbounded));
+            &Pass::Places(first) => {
+                let count = u32::try_from(budget).unwrap_or(u32::MAX);
+                let found = self.bans.kernel.at(first, count)?;
+                let next = first.saturating_add(count);
+                for (place, found) in (first..).zip(found) {
+                    seen.extend(self.seen_at(place, found, clock));
+                }
+                self.pass = if next < self.bans.mirror.places() {
+                    Pass::Places(next)
+                } else {
+                    Pass::Overflow(Bound::Unbounded)
+                };
+            }
+            Pass::Overflow(after) => {
+                let rest = self.bans.mirror.overflow();
+                let rest = rest.range((*after, Bound::Unbounded));
                 let some: Vec<A> = rest.take(budget).copied().collect();
                 for &address in &some {
                     seen.push(self.look(address, clock)?);
                 }
                 self.pass = match some.last() {
-                    Some(&last) => Pass::Counted(Bound::Excluded(last)),
+                    Some(&last) => Pass::Overflow(Bound::Excluded(last)),
                     None => Pass::Prefixes(Bound::Unbounded),
                 };
             }
@@ -67,7 +86,7 @@ impl<A: Address> Table<A> {
             Pass::Strangers(keys) => match keys.try_recv() {
                 Ok(some) => {
                     for address in some.inspect_err(|_| self.pass = Pass::first())? {
-                        if !self.counted.contains(&address) {
+                        if self.bans.meet_stranger_in_overflow(address) {
                             seen.push(self.look(address, clock)?);
                         }
                     }
@@ -82,28 +101,36 @@ impl<A: Address> Table<A> {
         Ok(false)
     }
 
-    fn look(&self, address: A, clock: KernelClock) -> anyhow::Result<Seen> {
-        let offender = Offender::new(address.addr());
-        let presence = match self.bans.get(&address, 0) {
-            Ok(ban) if ban.expires_at_ns <= clock.now_nanos() => Presence::Over,
-            Ok(ban) => Presence::Standing(told(offender, &ban, ban.expires_at_ns, clock).standing),
-            Err(error) if is_absent(&error) => Presence::Missing,
-            Err(error) => {
-                return Err(error)
-                    .with_context(|| format!("cannot look up the ban of {}", address.addr()));
+    /// What was found at a place, beside what this process has put there.
+    fn seen_at(&mut self, place: u32, found: Option<(A, Ban)>, clock: KernelClock) -> Option<Seen> {
+        match (self.bans.mirror.at(place), found) {
+            (None, None) => None,
+            (Some(ours), Some((address, ban))) if ours == address => {
+                Some(seen(address, Some(&ban), clock))
             }
-        };
-        Ok(Seen { offender, presence })
+            (Some(ours), _) => Some(seen(ours, None, clock)),
+            (None, Some((address, ban))) => self
+                .bans
+                .meet_stranger(address, place)
+                .then(|| seen(address, Some(&ban), clock)),
+        }
     }
 
-    /// All keys of the map, `chunk` at a time, each when the one before it was taken.
+    fn look(&self, address: A, clock: KernelClock) -> anyhow::Result<Seen> {
+        let ban = self.bans.get(address);
+        let ban = ban.with_context(|| format!("cannot look up the ban of {}", address.addr()))?;
+        Ok(seen(address, ban.as_ref(), clock))
+    }
+
+    /// All keys of the overflow, `chunk` at a time, each when the one before it was taken.
     fn walk(&self, chunk: usize) -> anyhow::Result<Receiver<anyhow::Result<Vec<A>>>> {
         let opening = "cannot open the ban map once more";
-        let fd = self.bans.map().fd().as_fd().try_clone_to_owned();
+        let overflow = self.bans.kernel.overflow.map();
+        let fd = overflow.fd().as_fd().try_clone_to_owned();
         let map = MapData::from_fd(fd.context(opening)?).context(opening)?;
-        let map: HashMap<_, A, Ban> = HashMap::try_from(Map::HashMap(map)).context(opening)?;
         // A walk begins anew when the entry where it stands is removed, so only this ends it for certain.
-        let most = 2 * self.room()? as usize;
+        let most = 2 * map.info().context(opening)?.max_entries() as usize;
+        let map: HashMap<_, A, Ban> = HashMap::try_from(Map::HashMap(map)).context(opening)?;
         let (sender, receiver) = sync_channel(1);
         let walk = move || {
             // Behind its last key, the walk of the library begins anew.
@@ -125,4 +152,14 @@ impl<A: Address> Table<A> {
             .context("cannot start a thread that reads the bans")?;
         Ok(receiver)
     }
+}
+
+fn seen<A: Address>(address: A, ban: Option<&Ban>, clock: KernelClock) -> Seen {
+    let offender = Offender::new(address.addr());
+    let presence = match ban {
+        None => Presence::Missing,
+        Some(ban) if ban.expires_at_ns <= clock.now_nanos() => Presence::Over,
+        Some(ban) => Presence::Standing(told(offender, ban, ban.expires_at_ns, clock).standing),
+    };
+    Seen { offender, presence }
 }

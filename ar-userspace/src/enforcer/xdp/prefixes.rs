@@ -11,8 +11,10 @@ use ar_ebpf::{Ban, FrontBit, PrefixBan, setting};
 use aya::maps::lpm_trie::{Key, LpmTrie};
 use aya::maps::{Map, MapData};
 
+use super::address::Address;
 use super::front::Front;
-use super::table::{Address, fresh, is_absent, merge, told};
+use super::kernel::is_absent;
+use super::standing::{fresh, merge, told};
 use crate::enforcer::Enforced;
 use crate::ledger::Standing;
 use crate::offender::{Offender, Prefix};

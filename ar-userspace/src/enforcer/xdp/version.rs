@@ -1,21 +1,23 @@
 //! The version of pinned maps: what is ours is adopted, what is older is brought up to date, the rest is refused.
 //!
-//! Bringing up to date opens no gap. Maps whose layout is the same are adopted as they are, so that the older
-//! program goes on dropping by them until the new one is in its place. The version is written last: a start
-//! that ends half-way is done once more by the next one.
+//! Bringing up to date opens no gap. Maps whose layout is the same are adopted as they are, the others are set aside
+//! and copied, so that the older program goes on dropping by them until the new one is in its place. The version is
+//! written last: a start that ends half-way is done once more by the next one.
 
 use std::fs;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, bail};
-use ar_ebpf::{ABI_VERSION, Outcome, Total, map};
-use aya::maps::{Array, Map, MapData, PerCpuArray};
+use ar_ebpf::batch::Batch;
+use ar_ebpf::{ABI_VERSION, Ban, Outcome, Total, map};
+use aya::maps::{Array, HashMap, IterableMap as _, Map, MapData, MapType, PerCpuArray};
 
+use super::address::Address;
 use super::bpffs;
 
 /// Version 1 had neither prefixes nor settings, whose maps are made anew and empty, and totals of one outcome
-/// less. Bans of addresses and the front bitmaps have stayed as they were.
-const WITHOUT_PREFIXES: u32 = 1;
+/// less. Up to version 2, bans of addresses stood in a hash each. The front bitmaps have stayed as they were.
+const OLDEST: u32 = 1;
 
 /// Pinned maps of an older version that can be brought up to date.
 #[derive(Debug)]
@@ -37,13 +39,13 @@ pub(super) fn check(pin_dir: &Path) -> anyhow::Result<Option<Older>> {
     match Array::<_, u32>::try_from(Map::Array(open(&pin)?))?.get(&0, 0)? {
         // Zero is a start that ended between making the map and writing the version.
         0 | ABI_VERSION => Ok(None),
-        version @ WITHOUT_PREFIXES => Ok(Some(Older {
+        version @ OLDEST..ABI_VERSION => Ok(Some(Older {
             pin_dir: pin_dir.to_owned(),
             version,
         })),
         found => bail!(
             "the maps pinned in `{}` are of version {found}, and this program reads versions \
-             {WITHOUT_PREFIXES} to {ABI_VERSION}; `arfw stop --release` of that version removes them",
+             {OLDEST} to {ABI_VERSION}; `arfw stop --release` of that version removes them",
             pin_dir.display()
         ),
     }
@@ -52,19 +54,55 @@ pub(super) fn check(pin_dir: &Path) -> anyhow::Result<Option<Older>> {
 impl Older {
     /// Takes maps of another layout out of the way of the new ones. The older program goes on using them.
     pub(super) fn set_aside(&self) -> anyhow::Result<()> {
-        let pin = bpffs::pin(&self.pin_dir, map::STATS);
         // Not there, or new already: an earlier start came as far as this.
-        if !pin.exists() || totals(&pin)?.len() as usize == Outcome::ALL.len() {
-            return Ok(());
+        let stats = bpffs::pin(&self.pin_dir, map::STATS);
+        if stats.exists() && totals(&stats)?.len() as usize != Outcome::ALL.len() {
+            self.rename(map::STATS)?;
         }
-        fs::rename(&pin, self.aside())
-            .with_context(|| format!("cannot rename the pin `{}`", pin.display()))
+        for name in [map::BANS_V4, map::BANS_V6] {
+            let pin = bpffs::pin(&self.pin_dir, name);
+            if pin.exists() && open_hash(&pin)?.is_some() {
+                self.rename(name)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Bans of a family that the older maps were made for, if they are there yet.
+    pub(super) fn room(&self) -> anyhow::Result<Option<u32>> {
+        let rooms = [map::BANS_V4, map::BANS_V6].map(|name| {
+            let pin = self.aside(name);
+            pin.exists()
+                .then(|| Ok(open(&pin)?.info()?.max_entries()))
+                .transpose()
+        });
+        let [v4, v6]: [anyhow::Result<_>; 2] = rooms;
+        Ok(v4?.max(v6?))
+    }
+
+    /// The bans of addresses of one family in the older map; `None` once that was let go of.
+    pub(super) fn bans<A: Address>(&self) -> anyhow::Result<Option<Vec<(A, Ban)>>> {
+        for pin in [
+            self.aside(A::MAPS.bans),
+            bpffs::pin(&self.pin_dir, A::MAPS.bans),
+        ] {
+            let hash = if pin.exists() { open_hash(&pin)? } else { None };
+            if let Some(hash) = hash {
+                let mut bans = Vec::new();
+                let hash = HashMap::<_, A, Ban>::try_from(Map::HashMap(hash))?;
+                Batch::new(hash.map())
+                    .and_then(|batch| batch.read(|address, ban| bans.push((address, ban))))
+                    .context("cannot read the bans of the older version")?;
+                return Ok(Some(bans));
+            }
+        }
+        Ok(None)
     }
 
     /// Goes on counting where the older program ends. What it counts from here on until the new one is in
-    /// its place is lost in the totals, and only there.
+    /// its place is lost in the totals, and only there; of a ban, what it counts since that was copied.
     pub(super) fn carry_over(&self, new: &mut PerCpuArray<MapData, Total>) -> anyhow::Result<()> {
-        let pin = self.aside();
+        let pin = self.aside(map::STATS);
         if !pin.exists() {
             return Ok(());
         }
@@ -74,7 +112,18 @@ impl Older {
             new.set(index, counted, 0)
                 .context("cannot write the totals")?;
         }
-        fs::remove_file(&pin).with_context(|| format!("cannot remove the pin `{}`", pin.display()))
+        remove(&pin)
+    }
+
+    /// Lets go of the older bans, once no older program is left.
+    pub(super) fn let_go(&self) -> anyhow::Result<()> {
+        for name in [map::BANS_V4, map::BANS_V6] {
+            let pin = self.aside(name);
+            if pin.exists() {
+                remove(&pin)?;
+            }
+        }
+        Ok(())
     }
 
     /// Says so.
@@ -86,9 +135,26 @@ impl Older {
         );
     }
 
-    fn aside(&self) -> PathBuf {
-        bpffs::pin(&self.pin_dir, &format!("{}_{}", map::STATS, self.version))
+    fn rename(&self, name: &str) -> anyhow::Result<()> {
+        let pin = bpffs::pin(&self.pin_dir, name);
+        fs::rename(&pin, self.aside(name))
+            .with_context(|| format!("cannot rename the pin `{}`", pin.display()))
     }
+
+    fn aside(&self, name: &str) -> PathBuf {
+        bpffs::pin(&self.pin_dir, &format!("{name}_{}", self.version))
+    }
+}
+
+fn remove(pin: &Path) -> anyhow::Result<()> {
+    fs::remove_file(pin).with_context(|| format!("cannot remove the pin `{}`", pin.display()))
+}
+
+/// A pinned map, if it is a hash.
+fn open_hash(pin: &Path) -> anyhow::Result<Option<MapData>> {
+    let map = open(pin)?;
+    let kind = map.info()?.map_type()?;
+    Ok((kind == MapType::Hash).then_some(map))
 }
 
 fn totals(pin: &Path) -> anyhow::Result<PerCpuArray<MapData, Total>> {
