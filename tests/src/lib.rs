@@ -2,5 +2,6 @@
 
 pub mod data_plane;
 pub mod flood;
+pub mod matching;
 pub mod support;
 pub mod vectors;

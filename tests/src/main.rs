@@ -16,6 +16,7 @@ mod operate;
 mod outages;
 mod packets;
 mod replay;
+mod sections;
 mod service;
 mod source;
 mod store;

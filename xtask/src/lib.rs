@@ -1,4 +1,4 @@
-//! What the demonstration and the behaviour tests share: network namespaces, and traffic between them.
+//! What the demonstration and the behaviour tests share: network namespaces, traffic between them, and configurations.
 //!
 //! The commands of `cargo xtask` are in its binary. This library is light, so that it may be built before
 //! anything else is.
@@ -6,4 +6,5 @@
 #![forbid(unsafe_code)]
 
 pub mod netns;
+pub mod sections;
 pub mod traffic;

@@ -42,6 +42,11 @@ impl Material {
         (SIZE / self.text.len()).max(1)
     }
 
+    /// Alerts of the big file that is made of it.
+    pub(super) fn all_lines(&self) -> usize {
+        self.lines * self.times()
+    }
+
     fn write(&self, path: &Path) -> Result<()> {
         let mut file = File::create(path)?;
         for _ in 0..self.times() {
@@ -53,7 +58,7 @@ impl Material {
 
 /// Measures with sections that never match, and with such that ban.
 pub(super) fn measure(daemon: &Path, interrupt: &Interrupt, material: &Material) -> Result<Value> {
-    let lines = material.lines * material.times();
+    let lines = material.all_lines();
     let bytes = material.text.len() * material.times();
     say(format_args!(
         "\nreplay: {lines} alerts of OSSEC ({} MB) through the daemon, dry run; {ROUNDS} rounds",
@@ -72,9 +77,12 @@ pub(super) fn measure(daemon: &Path, interrupt: &Interrupt, material: &Material)
     Ok(json!(all))
 }
 
-struct Round {
-    took: Duration,
-    cpu: Duration,
+/// One run of the daemon.
+pub(super) struct Round {
+    /// Until it has read the last line.
+    pub(super) took: Duration,
+    /// What its threads have spent on CPUs meanwhile.
+    pub(super) cpu: Duration,
     bans: u64,
     moved: u64,
 }
@@ -112,7 +120,13 @@ fn tell(label: &str, rounds: &[Round], lines: usize, bytes: usize) -> Result<Val
     }))
 }
 
-fn round(daemon: &Path, interrupt: &Interrupt, material: &Material, conf: &str) -> Result<Round> {
+/// Runs a daemon with this configuration until it has read all.
+pub(super) fn round(
+    daemon: &Path,
+    interrupt: &Interrupt,
+    material: &Material,
+    conf: &str,
+) -> Result<Round> {
     let link = Link::new()?;
     let mut scene = Scene::new(daemon, conf)?;
     scene.start(interrupt, &link.host, &["--enforcer", "dry-run"])?;
@@ -121,7 +135,7 @@ fn round(daemon: &Path, interrupt: &Interrupt, material: &Material, conf: &str) 
     let before = scene.cpu_time()?;
     let start = Instant::now();
     fs::rename(&ready, scene.alerts())?;
-    let expected = material.lines * material.times();
+    let expected = material.all_lines();
     let status = loop {
         let status = scene.status()?;
         if status["counts"]["lines"].as_u64() >= u64::try_from(expected).ok() {
