@@ -15,7 +15,7 @@ pub(crate) fn judge(packet: impl Packet) -> Outcome {
         Ok(source) => judge_source(source, packet.len()),
         Err(outcome) => outcome,
     };
-    maps::count(outcome, packet.len());
+    maps::count(outcome, packet.len(), packet.interface());
     outcome
 }
 

@@ -9,8 +9,9 @@
 #[cfg(feature = "user")]
 pub mod batch;
 pub mod place;
+pub mod slot;
 
-/// Version of everything in this file and in [`place`]. User space brings pinned maps of an older one up to date, and refuses
+/// Version of everything in this file, in [`place`] and in [`slot`]. User space brings pinned maps of an older one up to date, and refuses
 /// those of any other.
 pub const ABI_VERSION: u32 = 3;
 
@@ -50,14 +51,16 @@ pub mod map {
     /// Bitmap in an array of `u64`: a set bit says that something in an IPv6 /64 with that hash may be banned,
     /// or, by another hash, that a prefix shorter than /64 in that /32 is.
     pub const FRONT_V6: &str = "FRONT_V6";
-    /// Per-CPU array of [`Total`](crate::Total), indexed by [`Outcome`](crate::Outcome).
+    /// Per-CPU array of [`Total`](crate::Total), indexed by [`slot::index`](crate::slot::index).
     pub const STATS: &str = "STATS";
+    /// Array of `u32`, indexed by [`slot::cell`](crate::slot::cell): which slot of `STATS` is whose.
+    pub const INTERFACES: &str = "INTERFACES";
     /// Array of one `u32`: the [`ABI_VERSION`](crate::ABI_VERSION) of the pinned maps; 0 until user space,
     /// which alone reads and writes it, has made them its own.
     pub const ABI: &str = "ABI";
 
     /// Every map, in the order in which they are described.
-    pub const ALL: [&str; 16] = [
+    pub const ALL: [&str; 17] = [
         BANS_V4,
         BANS_V6,
         DETAILS_V4,
@@ -73,6 +76,7 @@ pub mod map {
         FRONT_V4,
         FRONT_V6,
         STATS,
+        INTERFACES,
         ABI,
     ];
 }
@@ -245,7 +249,7 @@ pub struct Total {
     pub bytes: u64,
 }
 
-/// What the program found out about one packet: the index into `STATS`.
+/// What the program found out about one packet: the index into a slot of `STATS`.
 #[repr(u32)]
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Outcome {
@@ -282,7 +286,7 @@ impl Outcome {
         Self::Allowed,
     ];
 
-    /// Index into `STATS`.
+    /// Index into a slot of `STATS`.
     #[must_use]
     pub const fn index(self) -> u32 {
         self as u32

@@ -10,7 +10,7 @@ use ar_ebpf::place::{
 };
 use ar_ebpf::{
     AddrV4, AddrV6, Ban, DEFAULT_MAX_BANS, FRONT_WORDS, FrontBit, MAX_ALLOWED, MAX_PREFIXES,
-    NetworkV4, NetworkV6, Outcome, PrefixBan, Total, flag,
+    NetworkV4, NetworkV6, Outcome, PrefixBan, Total, flag, slot,
 };
 use aya_ebpf::btf_maps::lpm_trie::Key;
 use aya_ebpf::btf_maps::{Array, HashMap, LpmTrie, PerCpuArray};
@@ -64,7 +64,10 @@ static FRONT_V4: Array<u64, { FRONT_WORDS as usize }> = Array::new();
 static FRONT_V6: Array<u64, { FRONT_WORDS as usize }> = Array::new();
 
 #[btf_map]
-static STATS: PerCpuArray<Total, { Outcome::ALL.len() }> = PerCpuArray::new();
+static STATS: PerCpuArray<Total, { slot::TOTALS as usize }> = PerCpuArray::new();
+
+#[btf_map]
+static INTERFACES: Array<u32, { slot::CELLS as usize }> = Array::new();
 
 /// Written and read by user space alone; here so that the object describes it.
 #[btf_map]
@@ -383,12 +386,17 @@ fn is_set(word: Option<*const u64>, bit: FrontBit) -> bool {
     })
 }
 
-/// Counts one packet of `len` bytes in this CPU's totals.
+/// Counts one packet of `len` bytes, which came in at `interface`, in this CPU's totals.
 #[inline(always)]
-pub(crate) fn count(outcome: Outcome, len: u64) {
-    if let Some(total) = STATS.get_ptr_mut(outcome.index()) {
+pub(crate) fn count(outcome: Outcome, len: u64, interface: u32) {
+    let slot = match INTERFACES.get_ptr(slot::cell(interface)) {
+        // SAFETY: as in `is_set`.
+        Some(held) => slot::of(unsafe { held.read_volatile() }, interface),
+        None => slot::OTHERS,
+    };
+    if let Some(total) = STATS.get_ptr_mut(slot::index(slot, outcome)) {
         // SAFETY: the slot is this CPU's own, and the program runs with bottom halves disabled, so that no
-        // second run begins on a CPU before the first ends; user space only reads.
+        // second run begins on a CPU before the first ends; user space writes only slots that no packet is counted in.
         unsafe {
             (*total).packets += 1;
             (*total).bytes += len;

@@ -45,6 +45,9 @@ pub(crate) trait Packet {
     /// Bytes of the frame, from its Ethernet header on.
     fn len(&self) -> u64;
 
+    /// Index of the interface at which it came in.
+    fn interface(&self) -> u32;
+
     /// Reads the source address; otherwise tells why there is none to judge.
     ///
     /// # Errors
@@ -60,6 +63,7 @@ pub(crate) struct Frame {
     first: FirstBuffer,
     all: Option<AllBuffers>,
     len: u64,
+    ctx: *const xdp_md,
 }
 
 /// Where a packet says that it comes from.
@@ -83,6 +87,7 @@ impl Frame {
             } else {
                 all.len()
             },
+            ctx: ctx.ctx,
         }
     }
 
@@ -94,6 +99,7 @@ impl Frame {
             first,
             all: None,
             len: first.len() as u64,
+            ctx: ctx.ctx,
         }
     }
 }
@@ -102,6 +108,12 @@ impl Packet for Frame {
     #[inline(always)]
     fn len(&self) -> u64 {
         self.len
+    }
+
+    #[inline(always)]
+    fn interface(&self) -> u32 {
+        // SAFETY: the pointer is the context with which the kernel called the program.
+        unsafe { (*self.ctx).ingress_ifindex }
     }
 
     #[inline(always)]
@@ -177,6 +189,12 @@ impl Packet for Skb {
         } else {
             len
         }
+    }
+
+    #[inline(always)]
+    fn interface(&self) -> u32 {
+        // SAFETY: as in `len`.
+        unsafe { (*self.0).ifindex }
     }
 
     #[inline(always)]

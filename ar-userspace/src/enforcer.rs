@@ -82,6 +82,15 @@ pub trait Enforcer {
     /// When the state cannot be read.
     fn condition(&self) -> anyhow::Result<Condition>;
 
+    /// Packets by interface. None where they are not counted so.
+    ///
+    /// # Errors
+    ///
+    /// When the state cannot be read.
+    fn traffic(&self) -> anyhow::Result<Vec<Traffic>> {
+        Ok(Vec::new())
+    }
+
     /// Looks whether it still stands in the way of packets, mends what it can, and says what has changed.
     /// Wants to be asked every second or so.
     fn look(&mut self);
@@ -192,6 +201,17 @@ pub struct Condition {
     pub places: Vec<Place>,
     /// Packets and bytes by what the kernel program found out about them, all interfaces together.
     pub totals: Vec<(&'static str, Counters)>,
+}
+
+/// Packets that came in at one interface, or at all that are not told apart.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Traffic {
+    /// Name of the interface, or `other`.
+    pub interface: String,
+    /// Dropped, their source being banned.
+    pub dropped: Counters,
+    /// All others.
+    pub passed: Counters,
 }
 
 /// One interface, or all of them.

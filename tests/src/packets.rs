@@ -4,6 +4,7 @@ mod bans;
 mod confirm;
 mod connections;
 mod forwarded;
+mod interfaces;
 mod nftables;
 mod operate;
 mod prefixes;

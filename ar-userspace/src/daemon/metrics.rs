@@ -11,6 +11,7 @@ use std::time::Duration;
 use super::Daemon;
 use crate::clock;
 use crate::config::Enforcement;
+use crate::enforcer::{Counters, Traffic};
 use crate::time::{Moment, Spans};
 pub use names::ALL;
 
@@ -224,6 +225,15 @@ impl Daemon {
             let bytes = seen.iter().map(|it| (&*it.outcome, number(it.bytes)));
             text.each("arfw_bytes_total", "outcome", bytes);
         }
+        let traffic = self.enforcer.traffic()?;
+        if !traffic.is_empty() {
+            tell_traffic(&mut text, "arfw_interface_packets_total", &traffic, |it| {
+                it.packets
+            });
+            tell_traffic(&mut text, "arfw_interface_bytes_total", &traffic, |it| {
+                it.bytes
+            });
+        }
         let mut modes: BTreeMap<&str, u64> = BTreeMap::from([("none", 0)]);
         text.begin("arfw_interface_covered");
         for (place, it) in status.interfaces.iter().enumerate() {
@@ -257,6 +267,16 @@ impl Daemon {
         if let Some(&count) = self.metrics.sections.get(&usize::MAX) {
             let labels = [("section", "others"), ("by", "any")];
             text.series(name, &labels, number(count));
+        }
+    }
+}
+
+fn tell_traffic(text: &mut Text, name: &str, traffic: &[Traffic], of: fn(&Counters) -> u64) {
+    text.begin(name);
+    for it in traffic {
+        for (outcome, counters) in [("banned", &it.dropped), ("passed", &it.passed)] {
+            let labels = [("interface", &*it.interface), ("outcome", outcome)];
+            text.series(name, &labels, number(of(counters)));
         }
     }
 }

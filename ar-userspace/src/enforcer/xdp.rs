@@ -18,6 +18,7 @@ mod prefixes;
 mod programs;
 mod standing;
 mod table;
+mod totals;
 mod upkeep;
 mod version;
 
@@ -26,16 +27,14 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, ensure};
 use ar_ebpf::place::{overflow_for, places_for};
-use ar_ebpf::{
-    ABI_VERSION, AddrV4, AddrV6, Ban, Outcome, Total, XDP_PROGRAM, XDP_PROGRAM_LINEAR, map,
-};
+use ar_ebpf::{ABI_VERSION, AddrV4, AddrV6, Ban, XDP_PROGRAM, XDP_PROGRAM_LINEAR, map};
 use aya::maps::{Array, Map, MapData, MapInfo, PerCpuArray};
 use aya::programs::{Program, ProgramError, Xdp as XdpProgram};
 use aya::{Ebpf, EbpfLoader};
 
 use super::{
-    Condition, Counters, Enforced, Enforcer, Failure, Hold, Inspection, Leave, Links, Place,
-    Selection,
+    Condition, Enforced, Enforcer, Failure, Hold, Inspection, Leave, Links, Place, Selection,
+    Traffic,
 };
 use crate::ledger::Standing;
 use crate::offender::{Offender, Prefix};
@@ -47,6 +46,7 @@ pub use links::Mode;
 pub use pinned::{inspect, let_in};
 use programs::Programs;
 use table::Table;
+use totals::Totals;
 use upkeep::Upkeep;
 use version::Older;
 
@@ -82,7 +82,7 @@ pub struct Xdp {
 struct State {
     v4: Table<AddrV4>,
     v6: Table<AddrV6>,
-    stats: PerCpuArray<MapData, Total>,
+    totals: Totals,
     settings: Array<MapData, u32>,
     /// Whether a pass of inspection has done IPv4.
     v4_inspected: bool,
@@ -135,14 +135,17 @@ impl Xdp {
         let mut state = State {
             v4: adopt(&mut kernel, older.as_ref(), max_bans, clock, &mut found)?,
             v6: adopt(&mut kernel, older.as_ref(), max_bans, clock, &mut found)?,
-            stats: PerCpuArray::try_from(take(&mut kernel, map::STATS)?)?,
+            totals: Totals::adopt(
+                PerCpuArray::try_from(take(&mut kernel, map::STATS)?)?,
+                Array::try_from(take(&mut kernel, map::INTERFACES)?)?,
+            )?,
             settings: Array::try_from(take(&mut kernel, map::SETTINGS)?)?,
             v4_inspected: false,
         };
         state.write_settings()?;
         let xdp = load_program(&mut kernel)?;
         if let Some(older) = &older {
-            older.carry_over(&mut state.stats)?;
+            older.carry_over(&mut state.totals.stats)?;
         }
         let mut programs = Programs::new(kernel, xdp);
         let covered = links::cover(
@@ -152,6 +155,7 @@ impl Xdp {
             settings.mode,
             clock.moment(clock.now_nanos()),
         )?;
+        state.totals.follow(&covered)?;
         if let Some(older) = older {
             older.let_go()?;
             write_version()?;
@@ -244,8 +248,12 @@ impl Enforcer for Xdp {
     fn condition(&self) -> anyhow::Result<Condition> {
         Ok(Condition {
             places: self.upkeep.places(),
-            totals: self.state.totals()?,
+            totals: self.state.totals.by_outcome()?,
         })
+    }
+
+    fn traffic(&self) -> anyhow::Result<Vec<Traffic>> {
+        self.state.totals.by_interface(&self.upkeep.covered)
     }
 
     fn look(&mut self) {
@@ -257,10 +265,14 @@ impl Enforcer for Xdp {
             return false;
         }
         let followed = self.upkeep.follow(&mut self.programs, &self.plan, now);
-        followed.unwrap_or_else(|error| {
+        let has_more = followed.unwrap_or_else(|error| {
             tracing::error!("interfaces that have come are not covered: {error:#}");
             false
-        })
+        });
+        if let Err(error) = self.state.totals.follow(&self.upkeep.covered) {
+            tracing::error!("packets are not counted by interface: {error:#}");
+        }
+        has_more
     }
 
     fn close(self: Box<Self>, leave: Leave) -> anyhow::Result<()> {
@@ -359,20 +371,6 @@ impl State {
         self.v4_inspected = !is_through;
         Ok(Inspection { seen, is_through })
     }
-
-    fn totals(&self) -> anyhow::Result<Vec<(&'static str, Counters)>> {
-        let sum = |outcome: Outcome| {
-            let per_cpu = self.stats.get(&outcome.index(), 0)?;
-            let sum = per_cpu
-                .iter()
-                .fold(Counters::default(), |sum, total| Counters {
-                    packets: sum.packets + total.packets,
-                    bytes: sum.bytes + total.bytes,
-                });
-            Ok((outcome_name(outcome), sum))
-        };
-        Outcome::ALL.into_iter().map(sum).collect()
-    }
 }
 
 /// Removes every pin, and with the links the program from every interface. Nothing is banned afterwards.
@@ -452,17 +450,4 @@ fn adopt<A: Address>(
     let older: Option<Vec<(A, Ban)>> = older.map(Older::bans).transpose()?.flatten();
     let take = |name: &str| take(kernel, name);
     Table::adopt(take, older.unwrap_or_default(), max_bans, clock, found)
-}
-
-fn outcome_name(outcome: Outcome) -> &'static str {
-    match outcome {
-        Outcome::Clean => "clean",
-        Outcome::Banned => "banned",
-        Outcome::Shadow => "shadow",
-        Outcome::Expired => "expired",
-        Outcome::NotIp => "not ip",
-        Outcome::Truncated => "truncated",
-        Outcome::Malformed => "malformed",
-        Outcome::Allowed => "allowed",
-    }
 }

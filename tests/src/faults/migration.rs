@@ -6,7 +6,7 @@ use std::net::IpAddr;
 use std::time::Instant;
 
 use anyhow::{Result, ensure};
-use ar_ebpf::{ABI_VERSION, Ban, Outcome, map};
+use ar_ebpf::{ABI_VERSION, Ban, Outcome, map, slot};
 use rustix::process::Signal;
 use tests::support::daemon::Home;
 use tests::support::fault::{self, Tally};
@@ -91,10 +91,10 @@ impl Scene {
             after.maps
         );
         ensure!(old_pins::version(pin_dir)? == ABI_VERSION);
-        let (dropped, outcomes) = old_pins::total(pin_dir, Outcome::Banned)?;
+        let (dropped, totals) = old_pins::total(pin_dir, Outcome::Banned)?;
         ensure!(
-            dropped >= self.dropped && outcomes as usize == Outcome::ALL.len(),
-            "{dropped} are told as dropped by {outcomes} outcomes, {} were",
+            dropped >= self.dropped && totals == slot::TOTALS,
+            "{dropped} are told as dropped by {totals} totals, {} were",
             self.dropped
         );
         let bans = pins::bans(pin_dir)?;

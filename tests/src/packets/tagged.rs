@@ -21,7 +21,7 @@ use super::CONF;
 const TIMES: u64 = 20;
 
 /// Puts frames on the namespace's interface as they are.
-fn transmit(namespace: &Namespace, frame: &[u8], times: u64) -> Result<()> {
+pub(super) fn transmit(namespace: &Namespace, frame: &[u8], times: u64) -> Result<()> {
     namespace.run(|| {
         let socket = socket(
             AddressFamily::Packet,

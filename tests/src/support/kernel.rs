@@ -11,7 +11,7 @@ use anyhow::Context as _;
 use ar_ebpf::place::{overflow_for, places_for};
 use ar_ebpf::{
     AddrV4, AddrV6, Ban, FrontBit, NEVER, Outcome, TCX_PROGRAM, Total, XDP_PROGRAM,
-    XDP_PROGRAM_LINEAR, map,
+    XDP_PROGRAM_LINEAR, map, slot,
 };
 use arfw::enforcer::xdp::OBJECT;
 use aya::maps::{Array, MapData, MapInfo, PerCpuArray};
@@ -253,9 +253,11 @@ impl Kernel {
     pub fn totals(&self) -> anyhow::Result<[Total; Outcome::ALL.len()]> {
         let mut totals = [Total::default(); Outcome::ALL.len()];
         for (total, outcome) in totals.iter_mut().zip(Outcome::ALL) {
-            for cpu in self.stats.get(&outcome.index(), 0)?.iter() {
-                total.packets += cpu.packets;
-                total.bytes += cpu.bytes;
+            for slot in 0..slot::COUNT {
+                for cpu in self.stats.get(&slot::index(slot, outcome), 0)?.iter() {
+                    total.packets += cpu.packets;
+                    total.bytes += cpu.bytes;
+                }
             }
         }
         Ok(totals)

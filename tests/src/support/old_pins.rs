@@ -151,7 +151,7 @@ fn abi(pin_dir: &Path) -> Result<Array<MapData, u32>> {
     Ok(Array::try_from(Map::Array(data))?)
 }
 
-/// What the pinned totals tell of one outcome, and of how many outcomes they tell.
+/// What the pinned totals, of this or an older version, tell of one outcome, and how many they are.
 ///
 /// # Errors
 ///
@@ -159,8 +159,11 @@ fn abi(pin_dir: &Path) -> Result<Array<MapData, u32>> {
 pub fn total(pin_dir: &Path, outcome: Outcome) -> Result<(u64, u32)> {
     let data = MapData::from_pin(pin_dir.join(map::STATS.to_lowercase()))?;
     let totals = PerCpuArray::<_, Total>::try_from(Map::PerCpuArray(data))?;
-    let per_cpu = totals.get(&outcome.index(), 0)?;
-    let packets = per_cpu.iter().map(|total| total.packets).sum();
+    let mut packets = 0;
+    for index in (outcome.index()..totals.len()).step_by(Outcome::ALL.len()) {
+        let per_cpu = totals.get(&index, 0)?;
+        packets += per_cpu.iter().map(|total| total.packets).sum::<u64>();
+    }
     Ok((packets, totals.len()))
 }
 

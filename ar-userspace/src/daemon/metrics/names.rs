@@ -1,7 +1,7 @@
 //! Every metric by its name. Names are stable: dashboards and rules hold them.
 
 /// Name, type and meaning of every metric. docs/metrics.md has the same.
-pub const ALL: [(&str, &str, &str); 43] = [
+pub const ALL: [(&str, &str, &str); 45] = [
     (
         "arfw_build_info",
         "gauge",
@@ -116,6 +116,16 @@ pub const ALL: [(&str, &str, &str); 43] = [
         "Packets by what the kernel found out about them, all interfaces together.",
     ),
     ("arfw_bytes_total", "counter", "Bytes of these packets."),
+    (
+        "arfw_interface_packets_total",
+        "counter",
+        "Packets that came in at a covered interface, by whether they were dropped.",
+    ),
+    (
+        "arfw_interface_bytes_total",
+        "counter",
+        "Bytes of the packets that came in at it.",
+    ),
     (
         "arfw_interface_covered",
         "gauge",

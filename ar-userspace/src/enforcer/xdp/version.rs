@@ -9,14 +9,14 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, bail};
 use ar_ebpf::batch::Batch;
-use ar_ebpf::{ABI_VERSION, Ban, Outcome, Total, map};
+use ar_ebpf::{ABI_VERSION, Ban, Outcome, Total, map, slot};
 use aya::maps::{Array, HashMap, IterableMap as _, Map, MapData, MapType, PerCpuArray};
 
 use super::address::Address;
 use super::bpffs;
 
 /// Version 1 had neither prefixes nor settings, whose maps are made anew and empty, and totals of one outcome
-/// less. Up to version 2, bans of addresses stood in a hash each. The front bitmaps have stayed as they were.
+/// less. Up to version 2, bans of addresses stood in a hash each, and totals were of all interfaces together. The front bitmaps have stayed as they were.
 const OLDEST: u32 = 1;
 
 /// Pinned maps of an older version that can be brought up to date.
@@ -56,7 +56,7 @@ impl Older {
     pub(super) fn set_aside(&self) -> anyhow::Result<()> {
         // Not there, or new already: an earlier start came as far as this.
         let stats = bpffs::pin(&self.pin_dir, map::STATS);
-        if stats.exists() && totals(&stats)?.len() as usize != Outcome::ALL.len() {
+        if stats.exists() && totals(&stats)?.len() != slot::TOTALS {
             self.rename(map::STATS)?;
         }
         for name in [map::BANS_V4, map::BANS_V6] {
@@ -107,9 +107,9 @@ impl Older {
             return Ok(());
         }
         let old = totals(&pin)?;
-        for index in 0..old.len().min(new.len()) {
-            let counted = old.get(&index, 0)?;
-            new.set(index, counted, 0)
+        for outcome in Outcome::ALL.into_iter().take(old.len() as usize) {
+            let counted = old.get(&outcome.index(), 0)?;
+            new.set(slot::index(slot::PAST, outcome), counted, 0)
                 .context("cannot write the totals")?;
         }
         remove(&pin)
