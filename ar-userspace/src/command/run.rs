@@ -1,5 +1,7 @@
 //! `arfw run`: sets up the log and the runtime, reads the configuration, and hands over to the daemon.
 
+use std::os::unix::process::CommandExt as _;
+use std::process::Command;
 use std::sync::Arc;
 
 use super::colours::Colours;
@@ -15,7 +17,25 @@ use crate::enforcer::{nftables, xdp};
 use crate::ledger::Limits;
 use crate::surroundings;
 
+/// The allocator's own setting: after how many milliseconds memory that is free goes back to the kernel.
+const PURGE_DELAY: &str = "MIMALLOC_PURGE_DELAY";
+
+/// Starts this program again with that setting, which is read before anything of ours runs. Left to itself the allocator
+/// waits a second, and then for something to happen: a daemon that is idle keeps all that its start took.
+fn with_purge_delay() {
+    if std::env::var_os(PURGE_DELAY).is_none()
+        && let Ok(program) = std::env::current_exe()
+    {
+        // It comes back only where that fails, and then memory is all that is lost.
+        let _ = Command::new(program)
+            .args(std::env::args_os().skip(1))
+            .env(PURGE_DELAY, "10")
+            .exec();
+    }
+}
+
 pub(super) fn run(arguments: &RunArguments) -> anyhow::Result<Exit> {
+    with_purge_delay();
     let (text, reading) = check::read_regular(&arguments.config, &arguments.executables)?;
     let name = arguments.config.display().to_string();
     output::error_text(&check::rendered(&reading, &name, &text));
