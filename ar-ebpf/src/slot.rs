@@ -50,8 +50,12 @@ pub const fn of(held: u32, interface: u32) -> u32 {
 #[must_use]
 #[inline(always)]
 pub const fn index(slot: u32, outcome: Outcome) -> u32 {
-    slot * Outcome::ALL.len() as u32 + outcome.index()
+    slot * OUTCOMES + outcome.index()
 }
+
+const OUTCOMES: u32 = 8;
+
+const _: () = assert!(Outcome::ALL.len() == OUTCOMES as usize);
 
 /// Elements of `STATS`.
 pub const TOTALS: u32 = index(COUNT, Outcome::ALL[0]);

@@ -233,7 +233,7 @@ fn a_burst_is_read_whole_in_bounded_memory() -> Result<()> {
         const ALERTS: u64 = 200_000;
         const OFFENDERS: u64 = 1_000;
         /// Of the whole process, the log that waits to be written included, built without optimisation.
-        const MOST_MIB: u64 = 64;
+        const MOST_MIB: u64 = 80;
         let home = Home::new(CONF)?;
         let mut daemon = home.start_dry(&[])?;
         let mut burst = String::new();
