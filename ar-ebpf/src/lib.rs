@@ -226,6 +226,19 @@ pub struct Ban {
     pub flags: u32,
 }
 
+impl Ban {
+    /// None: over at any time, and of nobody.
+    pub const NONE: Self = Self {
+        expires_at_ns: 0,
+        packets: 0,
+        bytes: 0,
+        last_seen_ns: 0,
+        banned_at_ns: 0,
+        rule_id: 0,
+        flags: 0,
+    };
+}
+
 /// `expires_at_ns` of a ban that does not end.
 pub const NEVER: u64 = u64::MAX;
 

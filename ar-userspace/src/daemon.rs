@@ -215,10 +215,14 @@ pub async fn run(
     let scraped = metrics
         .map(|listener| tokio::spawn(control::serve_metrics(listener, request_sender.clone())));
     let access = daemon.settings.access.clone();
-    let mut server = tokio::spawn(control::serve(&socket, access, request_sender, async {
+    let serving = control::serve(&socket, access, request_sender, async {
         // The sender is dropped, never used.
         let _ = server_stopped.await;
-    })?);
+    });
+    let mut server = match serving {
+        Ok(serving) => tokio::spawn(serving),
+        Err(error) => return Err(daemon.give_up(error)),
+    };
     let mut follow = tokio::spawn(follower.follow(batch_sender));
     let (find_sender, mut finds) = mpsc::channel(1);
     let watching = tokio::spawn(looking.follow(find_sender));
@@ -639,6 +643,14 @@ impl Daemon {
         let now = clock::now();
         self.ledger.handle_timeout(now);
         self.perform(now);
+    }
+
+    /// Leaves in the kernel what an orderly stop does, when something else that a start needs cannot be had.
+    fn give_up(self, cause: anyhow::Error) -> anyhow::Error {
+        match self.close() {
+            Ok(()) => cause,
+            Err(left) => cause.context(format!("{left:#}")),
+        }
     }
 
     /// Ends the enforcement as the settings say. Without a ban there is nothing to leave behind.

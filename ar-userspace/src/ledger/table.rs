@@ -27,7 +27,7 @@ pub(super) struct Table {
     slots: Slots,
     /// The first key of each offender; the slots chain the others.
     first: HashTable<Place>,
-    /// So that nobody outside can choose addresses that share a place.
+    /// So that nobody outside can choose addresses that share a place. Nothing that is decided or told depends on it.
     hashes: RandomState,
     /// Keys with a timed ban, by its end.
     timed: Queue,

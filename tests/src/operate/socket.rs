@@ -1,12 +1,14 @@
 //! Requests that the control socket does not carry out are answered with a problem document (RFC 9457).
 
+use std::fs;
 use std::io::{BufRead as _, BufReader, Read as _, Write as _};
 use std::os::unix::net::UnixStream;
 
-use anyhow::{Context as _, Result, ensure};
+use anyhow::{Context as _, Result, bail, ensure};
 use rustix::process::Signal;
 use serde_json::{Value, json};
 use tests::support::daemon::Home;
+use xtask::netns::Link;
 
 use super::{CONF, Scene, V4};
 
@@ -232,5 +234,20 @@ fn silent_connections_do_not_keep_others_waiting() -> Result<()> {
     ensure!(scene.banned()?.is_empty());
     scene.daemon.stop(Signal::TERM)?;
     drop(silent);
+    Ok(())
+}
+
+#[test]
+fn a_start_without_its_control_socket_leaves_nothing() -> Result<()> {
+    let (link, home) = (Link::new()?, Home::new(CONF)?);
+    fs::create_dir_all(home.run_dir().join("arfw.sock"))?;
+    let Err(refused) = home.start(&link, &[]) else {
+        bail!("a directory was replaced");
+    };
+    ensure!(
+        format!("{refused:#}").contains("cannot replace"),
+        "{refused:#}"
+    );
+    ensure!(!home.pin_dir().exists(), "pins are left");
     Ok(())
 }

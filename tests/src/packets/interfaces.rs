@@ -3,6 +3,7 @@
 
 use std::collections::BTreeMap;
 use std::fs;
+use std::time::Instant;
 
 use anyhow::{Context as _, Result, ensure};
 use rustix::process::Signal;
@@ -69,7 +70,8 @@ impl Scene {
             |of: fn(&Seen) -> u64| of(&before) + expected.iter().map(|(_, it)| of(it)).sum::<u64>();
         let sums = (sum(|it| it.0), sum(|it| it.1));
         let mut found = (Told::new(), (0, 0));
-        for _ in 0..PATIENCE.as_millis() {
+        let begun = Instant::now();
+        while begun.elapsed() < PATIENCE {
             let text = metrics::ask(&self.home)?.answer()?;
             found = (by_interface(&text)?, totals(&text)?);
             if found == (wanted.clone(), sums) {

@@ -150,15 +150,7 @@ impl Address for AddrV6 {
         allow: map::ALLOW_V6,
     };
     const FREE: PlaceV6 = PlaceV6 {
-        ban: Ban {
-            expires_at_ns: 0,
-            packets: 0,
-            bytes: 0,
-            last_seen_ns: 0,
-            banned_at_ns: 0,
-            rule_id: 0,
-            flags: 0,
-        },
+        ban: Ban::NONE,
         address: Self { octets: [0; 16] },
     };
 

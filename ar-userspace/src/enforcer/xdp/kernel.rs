@@ -301,16 +301,7 @@ impl<A: Address> Kernel<A> {
 
 /// The address without its end: free to the program, whatever stood there.
 fn empty<A: Address>(address: A) -> A::Place {
-    let ban = Ban {
-        expires_at_ns: 0,
-        packets: 0,
-        bytes: 0,
-        last_seen_ns: 0,
-        banned_at_ns: 0,
-        rule_id: 0,
-        flags: 0,
-    };
-    address.place(&ban).0
+    address.place(&Ban::NONE).0
 }
 
 pub(super) fn is_absent(error: &MapError) -> bool {
