@@ -164,8 +164,11 @@ impl Scene {
         let mut sum = Duration::ZERO;
         for task in fs::read_dir(format!("/proc/{pid}/task"))? {
             let path = task?.path().join("schedstat");
-            let text = fs::read_to_string(&path)
-                .with_context(|| format!("cannot read {}", path.display()))?;
+            let text = match fs::read_to_string(&path) {
+                // It has ended since the directory was read.
+                Err(error) if error.kind() == io::ErrorKind::NotFound => continue,
+                text => text.with_context(|| format!("cannot read {}", path.display()))?,
+            };
             let on_cpu = text.split_whitespace().next();
             let on_cpu = on_cpu.and_then(|word| word.parse().ok());
             sum += Duration::from_nanos(on_cpu.context("expected the time on a CPU first")?);
