@@ -83,9 +83,6 @@ const ANSWER_WITHIN: Duration = Duration::from_secs(1);
 /// How often to see whether the enforcer still stands in the way of packets.
 const LOOK_EVERY: Duration = Duration::from_secs(1);
 
-/// How long what was done may wait to be told and stored while more and more alerts arrive.
-const SETTLE_WITHIN: Duration = Duration::from_millis(100);
-
 /// How often, and for how long each time, a first start waits for its position to be on the disk.
 const FIRST_POSITION_LOOKS: u32 = 200;
 const FIRST_POSITION_LOOK: Duration = Duration::from_millis(50);
@@ -318,8 +315,11 @@ pub async fn run(
             Event::Asked(request) => daemon.answer(request),
         }
         // What packets wait for comes first: telling and storing wait while more alerts do, but not for long.
-        let waited = clock::now().since(daemon.settled_at);
-        if batches.is_empty() || waited >= SETTLE_WITHIN || daemon.journal.is_full() {
+        if batches.is_empty() && daemon.read_to.is_some() {
+            // Only now can the file be read further.
+            tokio::task::yield_now().await;
+        }
+        if batches.is_empty() || daemon.has_waited() || daemon.journal.is_full() {
             daemon.settle();
         }
     };
@@ -427,8 +427,8 @@ struct Daemon {
     read_to: Option<Position>,
     /// How the followed file stands.
     condition: watch::Receiver<Condition>,
-    /// When that was last done.
-    settled_at: Moment,
+    /// Since when something waits to be told and stored.
+    unsettled_since: Option<Moment>,
     /// Unbans that an enforcer did not perform, and why, while somebody wants to know.
     not_ended: Option<BTreeMap<Key, String>>,
     started: Moment,
@@ -502,7 +502,7 @@ impl Daemon {
             read_to: None,
             condition: watch::channel(Condition::default()).1,
             not_ended: None,
-            settled_at: clocks.moment,
+            unsettled_since: None,
             started: clocks.moment,
             steps: Steps::new(boot, clock::kernel_clock()),
             configured: clocks.moment,
@@ -580,11 +580,12 @@ impl Daemon {
                 if refusal.is_some() {
                     offences.retain(|offence| offence.target != Target::Server);
                 }
-                let acts = offences.into_iter().map(|offence| {
+                // Not collected in the offences' own memory, which is more than these need for as long as they are kept.
+                let mut acts = Vec::with_capacity(offences.len());
+                for offence in offences {
                     let offence = self.settings.shadow.of(offence, &self.settings.config);
-                    self.offend(Raised { offence, at }, alert, line, now)
-                });
-                let acts = acts.collect();
+                    acts.push(self.offend(Raised { offence, at }, alert, line, now));
+                }
                 match refusal {
                     Some(refusal) => self.refuse(alert, &refusal, now),
                     None => self.recent.acted(alert, now, acts),

@@ -15,6 +15,7 @@ pub use lines::{Batch, Cut, Lines, MAX_LINE};
 pub use load::Load;
 pub use position::{FINGERPRINT, FINISHED_KEPT, FileId, Finished, Position};
 
-/// Batches that may wait between a source and the daemon. With batches of at most
-/// [`file::CHUNK`] bytes this bounds the memory of the queue to about 4 MiB.
-pub const QUEUE: usize = 16;
+/// Batches that may wait between a source and the daemon, each of [`file::CHUNK`] bytes at most. One is read while the
+/// other is decided on; with more of them, a burst would be read into memory that is not in the cache any more when its
+/// turn comes.
+pub const QUEUE: usize = 2;

@@ -28,6 +28,12 @@ impl<'a> Quoted<'a> {
         }
     }
 
+    /// Bytes in the line, which the string that is meant is not longer than.
+    #[must_use]
+    pub fn size(self) -> usize {
+        self.text.len()
+    }
+
     /// Appends the beginning of the string that is meant, at most `most` bytes, and decodes no more than that.
     pub fn decode_into(self, out: &mut String, most: usize) {
         // No escape is longer than twelve bytes, nor shorter than what it stands for.

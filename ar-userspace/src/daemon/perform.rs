@@ -1,6 +1,7 @@
 //! Effects: performed first, then counted, told and stored.
 
 use std::collections::BTreeSet;
+use std::time::Duration;
 
 use super::Daemon;
 use crate::clock;
@@ -9,6 +10,9 @@ use crate::enforcer::{Failure, Hold};
 use crate::ledger::{self, Action, Ban, Effect, Key};
 use crate::store::Progress;
 use crate::time::Moment;
+
+/// How long what was done may wait to be told and stored while more and more alerts arrive.
+const SETTLE_WITHIN: Duration = Duration::from_millis(100);
 
 impl Daemon {
     /// Performs what the ledger wants, and tells it what failed.
@@ -90,11 +94,18 @@ impl Daemon {
         self.ended.append(history);
     }
 
+    /// Whether telling and storing has waited for as long as it may. Asked after each event that was not settled.
+    pub(super) fn has_waited(&mut self) -> bool {
+        let now = clock::now();
+        let since = *self.unsettled_since.get_or_insert(now);
+        now.since(since) >= SETTLE_WITHIN
+    }
+
     /// Tells what was done, and hands what the ledger learned to the store, with the position up to which
     /// it came from the file.
     pub(super) fn settle(&mut self) {
         let clocks = clock::clocks();
-        self.settled_at = clocks.moment;
+        self.unsettled_since = None;
         self.journal.flush(clocks.moment);
         self.look_at_sleep();
         let anew = self.look_at_wall_clock(clocks);

@@ -180,6 +180,7 @@ impl Kept {
 
     fn take_text(&mut self, alert: &Alert<'_>) {
         self.text.clear();
+        self.text.reserve(size(alert));
         self.has = 0;
         let context = &alert.context;
         self.push(Field::Id, alert.id.as_deref());
@@ -280,6 +281,35 @@ impl Kept {
             ..Alert::default()
         }
     }
+}
+
+/// Bytes that are kept of an alert's texts, or more where they have escapes.
+fn size(alert: &Alert<'_>) -> usize {
+    let context = &alert.context;
+    let sizes = [
+        (Field::Id, alert.id.as_deref().map_or(0, str::len)),
+        (Field::Timestamp, context.timestamp.map_or(0, Quoted::size)),
+        (
+            Field::AgentId,
+            alert.agent_id.as_deref().map_or(0, str::len),
+        ),
+        (Field::DstUser, alert.dstuser.as_deref().map_or(0, str::len)),
+        (
+            Field::Offender,
+            alert.offender.as_ref().map_or(0, |it| it.text.len()),
+        ),
+        (
+            Field::Description,
+            context.description.map_or(0, Quoted::size),
+        ),
+        (Field::FullLog, context.full_log.map_or(0, Quoted::size)),
+        (
+            Field::Groups,
+            alert.groups.iter().map(|group| group.size() + 1).sum(),
+        ),
+    ];
+    let kept = sizes.map(|(field, size)| size.min(MOST[field as usize]));
+    kept.into_iter().sum()
 }
 
 /// As much as is kept of what an alert has in an address's place.
