@@ -19,12 +19,13 @@
 //! `now` must not decrease from one call to the next. A call takes logarithmic time for each key that
 //! it changes; only those that name everyone, and a lower limit, change many.
 
-use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::collections::{BTreeMap, VecDeque};
 
 use crate::config::{Enforcement, Executable};
 use crate::offender::Offender;
 use crate::time::{Expiry, Moment};
 
+mod chunks;
 mod confirm;
 mod decide;
 mod effect;
@@ -57,8 +58,8 @@ pub struct Ledger {
     /// Offenders that the kernel holds.
     standing: PerFamily,
     effects: VecDeque<Effect>,
-    /// Keys that changed since the last [`Ledger::drain_changes`]; `None` when nobody asks.
-    changed: Option<BTreeSet<Key>>,
+    /// Keys that changed since the last [`Ledger::drain_changes`], once or more; `None` when nobody asks.
+    changed: Option<Vec<Key>>,
     /// Bans that ended since the last [`Ledger::drain_history`], while changes are noted.
     history: History,
     evicted: u64,
@@ -322,8 +323,19 @@ impl Ledger {
     ///
     /// Always empty before [`track_changes`](Self::track_changes).
     pub fn drain_changes(&mut self) -> impl Iterator<Item = Change> {
-        let changed = self.changed.as_mut().map(std::mem::take);
-        changed.into_iter().flatten().map(|key| Change {
+        let mut changed = self
+            .changed
+            .as_mut()
+            .map(std::mem::take)
+            .unwrap_or_default();
+        changed.sort_unstable();
+        changed.dedup();
+        for key in &changed {
+            if let Some(place) = self.table.find(key) {
+                self.table.note(place, false);
+            }
+        }
+        changed.into_iter().map(|key| Change {
             record: self.table.find(&key).map(|place| self.table.record(place)),
             key,
         })

@@ -4,6 +4,7 @@
 //! of alerts, of white lists, or of how a ban is enforced.
 
 use std::fmt;
+use std::hash::{Hash, Hasher};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::str::FromStr;
 
@@ -143,10 +144,25 @@ impl fmt::Display for Special {
 /// A network: an address with its host bits masked off, and a length in bits.
 ///
 /// An IPv4 network covers no IPv6 address, and the other way round (AR-WL-1).
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Prefix {
     addr: IpAddr,
     len: u8,
+}
+
+impl Hash for Prefix {
+    /// In few words: each alert hashes an address several times.
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        match self.addr {
+            IpAddr::V4(addr) => {
+                state.write_u64(u64::from(addr.to_bits()) | u64::from(self.len) << 32)
+            }
+            IpAddr::V6(addr) => {
+                state.write_u128(addr.to_bits());
+                state.write_u8(self.len);
+            }
+        }
+    }
 }
 
 /// The text is neither a literal address nor a network.

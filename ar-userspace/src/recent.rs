@@ -112,13 +112,16 @@ impl Recent {
             Ok(offender) => Whom::Offender(offender),
             Err(_) => Whom::Text(kept::offender_text(&received.text)),
         };
-        let row = self.row(whom);
+        let hash = self.hashes.hash_one(whom);
+        let row = row(hash);
         self.noted += 1;
         let table = match outcome {
             Outcome::Unmatched => &mut self.unmatched,
             _ => &mut self.matched,
         };
-        let tag = self.hashes.hash_one((whom, alert.rule_id, outcome.kind()));
+        // Who shares the tag of another is told apart all the same.
+        let rule = u64::from(alert.rule_id.map_or(0, |rule| rule ^ 1 << 31));
+        let tag = hash ^ (rule << 8 | u64::from(outcome.kind()));
         let kept = table.place(row, tag, self.noted);
         if !kept.is_like(whom, alert, &outcome) {
             kept.begin(whom);
@@ -127,9 +130,13 @@ impl Recent {
     }
 
     fn row(&self, whom: Whom<'_>) -> usize {
-        // Rows are a power of two.
-        usize::try_from(self.hashes.hash_one(whom) % ROWS as u64).unwrap_or(0)
+        row(self.hashes.hash_one(whom))
     }
+}
+
+fn row(hash: u64) -> usize {
+    // Rows are a power of two. The upper half, since a tag has its rule in the lower.
+    usize::try_from((hash >> 32) % ROWS as u64).unwrap_or(0)
 }
 
 /// What is compared of a row, in two cache lines.

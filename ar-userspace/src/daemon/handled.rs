@@ -11,7 +11,7 @@
 //! is older than these and is read again counts again, once. A hash has 64 bits; that one of `RECENT` alerts
 //! has the hash of another that is new happens in one of 2^47 reads of a repeated line.
 
-use std::collections::{BTreeSet, VecDeque};
+use std::collections::{HashSet, VecDeque};
 
 use crate::store::HANDLED_KEPT;
 
@@ -22,7 +22,7 @@ const RECENT: usize = HANDLED_KEPT / 2;
 #[derive(Debug, Default)]
 pub(super) struct Handled {
     in_order: VecDeque<u64>,
-    known: BTreeSet<u64>,
+    known: HashSet<u64>,
     /// Those that the store has not been given yet.
     new: Vec<u64>,
 }

@@ -87,7 +87,7 @@ impl Journal {
             config_name: name.to_string_lossy().into_owned(),
             lines: lines(&settings.config),
             events: Publisher::default(),
-            waiting: Vec::new(),
+            waiting: Vec::with_capacity(WAITING),
             malformed_told: None,
             malformed_untold: 0,
         }
@@ -325,7 +325,11 @@ impl Journal {
 
     /// Tells what was ruled since the last time, now that it is done.
     pub(super) fn flush(&mut self, now: Moment) {
-        for note in std::mem::take(&mut self.waiting) {
+        if self.waiting.is_empty() {
+            return;
+        }
+        // Room for all is memory only as far as it is used, and is never copied for want of it.
+        for note in std::mem::replace(&mut self.waiting, Vec::with_capacity(WAITING)) {
             if !note.failed {
                 self.tell(&note.told, note.ruling, now);
             }

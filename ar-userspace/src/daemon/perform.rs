@@ -28,16 +28,19 @@ impl Daemon {
 
     pub(super) fn perform_effects(&mut self, now: Moment) {
         loop {
-            let effects: Vec<Effect> = std::iter::from_fn(|| self.ledger.next_effect()).collect();
-            if effects.is_empty() {
+            let (mut effects, mut wanted, mut has_any) = (Vec::new(), Vec::new(), false);
+            while let Some(effect) = self.ledger.next_effect() {
+                has_any = true;
+                if effect.enforcement == Enforcement::Program {
+                    self.programs.perform(effect);
+                    continue;
+                }
+                wanted.extend(hold(&effect));
+                effects.push(effect);
+            }
+            if !has_any {
                 break;
             }
-            let is_program = |effect: &Effect| effect.enforcement == Enforcement::Program;
-            let (programs, effects): (Vec<_>, Vec<_>) = effects.into_iter().partition(is_program);
-            for effect in programs {
-                self.programs.perform(effect);
-            }
-            let wanted: Vec<Hold> = effects.iter().filter_map(hold).collect();
             let failures = self.enforcer.hold(&wanted, clock::kernel_clock());
             let mut causes = causes(wanted.len(), failures).into_iter();
             let mut begun = Vec::new();

@@ -7,6 +7,7 @@ use std::collections::BTreeMap;
 use std::num::NonZeroU32;
 use std::ops::{Index, IndexMut};
 
+use super::chunks::Chunks;
 use super::{AlertId, Ban, ByHand, Key, Record};
 use crate::config::{Enforcement, Executable};
 use crate::offender::Offender;
@@ -71,6 +72,8 @@ pub(super) struct Slot {
     adopted: bool,
     /// The ban does not stand, because its end waits to be confirmed.
     pub(super) lifted: bool,
+    /// The key is among those that changed and were not drained yet.
+    pub(super) is_noted: bool,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -101,6 +104,7 @@ impl Slot {
             enforcement: Enforcement::Kernel,
             adopted: false,
             lifted: false,
+            is_noted: false,
         }
     }
 
@@ -232,7 +236,7 @@ impl Slot {
 /// All slots, and the names of executables, of which there are few.
 #[derive(Debug, Default)]
 pub(super) struct Slots {
-    slots: Vec<Slot>,
+    slots: Chunks<Slot>,
     /// The first slot that is not in use.
     spare: Option<Place>,
     spares: usize,

@@ -51,6 +51,11 @@ impl Table {
         self.slots[place].lifted = lifted;
     }
 
+    /// Notes that a key is among those that changed, or is not any more.
+    pub(super) fn note(&mut self, place: Place, is_noted: bool) {
+        self.slots[place].is_noted = is_noted;
+    }
+
     /// How many keys there are.
     pub(super) fn len(&self) -> usize {
         self.slots.len()

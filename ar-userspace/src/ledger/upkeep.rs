@@ -181,8 +181,11 @@ impl Ledger {
     }
 
     fn note(&mut self, place: Place) {
-        if let Some(changed) = &mut self.changed {
-            changed.insert(self.table.key(place));
+        if let Some(changed) = &mut self.changed
+            && !self.table[place].is_noted
+        {
+            changed.push(self.table.key(place));
+            self.table.note(place, true);
         }
     }
 

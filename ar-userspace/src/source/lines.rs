@@ -29,9 +29,18 @@ pub struct Cut {
 impl Cut {
     /// The lines, without their ends.
     pub fn lines(&self) -> impl Iterator<Item = &[u8]> {
-        self.bytes
-            .split_inclusive(|&byte| byte == b'\n')
-            .map(|line| line.strip_suffix(b"\n").unwrap_or(line))
+        let mut rest = &*self.bytes;
+        std::iter::from_fn(move || {
+            if rest.is_empty() {
+                return None;
+            }
+            let end = memchr::memchr(b'\n', rest);
+            let (line, next) = end.map_or((rest, &rest[rest.len()..]), |end| {
+                (&rest[..end], &rest[end + 1..])
+            });
+            rest = next;
+            Some(line)
+        })
     }
 
     /// Bytes of the lines and their ends.
