@@ -8,6 +8,8 @@
 
 #[cfg(feature = "user")]
 pub mod batch;
+#[cfg(feature = "user")]
+pub mod mapped;
 pub mod place;
 pub mod slot;
 

@@ -28,7 +28,7 @@ static BANS_V6: Array<PlaceV6, PLACES, PLACES_FLAGS> = Array::new();
 
 /// Written and read by user space alone; here so that the object describes it.
 #[btf_map]
-static DETAILS_V4: Array<DetailsV4, PLACES> = Array::new();
+static DETAILS_V4: Array<DetailsV4, PLACES, PLACES_FLAGS> = Array::new();
 
 #[btf_map]
 static OVERFLOW_V4: HashMap<AddrV4, Ban, OVERFLOW> = HashMap::new();

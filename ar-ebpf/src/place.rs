@@ -4,6 +4,8 @@
 //! one bucket and then into the other misses none. What finds both full stands in the overflow, a hash, which is
 //! looked at only while it holds something.
 
+use core::mem::offset_of;
+
 use crate::{AddrV4, AddrV6, Ban, NEVER, flag};
 
 /// Places of a bucket. Of IPv4, a bucket is a line of the cache; of IPv6, a place is.
@@ -12,8 +14,8 @@ pub const PLACES_OF_BUCKET: u32 = 2;
 /// Least buckets of a table.
 pub const MIN_BUCKETS: u32 = 32;
 
-/// `map_flags` of arrays of places (`BPF_F_MMAPABLE`, linux/bpf.h): only then do elements begin at a page, and
-/// places at a line of the cache.
+/// `map_flags` of arrays of places and of their details (`BPF_F_MMAPABLE`, linux/bpf.h): only then do elements begin at
+/// a page, and places at a line of the cache, and only then can user space read them where they stand.
 pub const PLACES_FLAGS: usize = 1 << 10;
 
 /// Nanoseconds in a unit of [`PlaceV4::last_seen`], as a power of two: 1.07 s, so that 32 bits last for 146 years.
@@ -219,4 +221,7 @@ const _: () = {
     assert!(size_of::<PlaceV4>() == 32);
     assert!(size_of::<DetailsV4>() == 16);
     assert!(size_of::<PlaceV6>() == 64);
+    // User space tells a free place by its first word.
+    assert!(offset_of!(PlaceV4, expires_at_ns) == 0);
+    assert!(offset_of!(PlaceV6, ban.expires_at_ns) == 0);
 };

@@ -24,7 +24,10 @@ use std::thread::JoinHandle;
 use std::time::Duration;
 
 use anyhow::Context as _;
-use redb::{Database, ReadableDatabase as _, ReadableTable as _, Table, TableDefinition};
+use redb::{
+    Database, ReadableDatabase as _, ReadableTable as _, ReadableTableMetadata as _, Table,
+    TableDefinition,
+};
 use rustix::process::setpriority_process;
 
 use crate::clock;
@@ -196,6 +199,8 @@ pub struct Held {
 pub struct Records {
     chunks: mpsc::Receiver<anyhow::Result<Vec<Record<Wall>>>>,
     chunk: std::vec::IntoIter<Record<Wall>>,
+    /// Those that are left, unless an error comes.
+    left: usize,
 }
 
 impl Iterator for Records {
@@ -204,6 +209,7 @@ impl Iterator for Records {
     fn next(&mut self) -> Option<Self::Item> {
         loop {
             if let Some(record) = self.chunk.next() {
+                self.left = self.left.saturating_sub(1);
                 return Some(Ok(record));
             }
             match self.chunks.recv() {
@@ -212,6 +218,11 @@ impl Iterator for Records {
                 Err(mpsc::RecvError) => return None,
             }
         }
+    }
+
+    fn size_hint(&self) -> (usize, Option<usize>) {
+        // One more for the error.
+        (0, Some(self.left + 1))
     }
 }
 
@@ -244,6 +255,7 @@ impl Store {
         shared.note_open(file.database()?);
         let reading = || format!("cannot read the store `{}`", path.display());
         let held = read_progress(file.database()?).with_context(reading)?;
+        let left = count_records(file.database()?).with_context(reading)?;
         let boot = boot::read(file.database()?).with_context(reading)?;
         let (sender, receiver) = mpsc::channel();
         let writer = std::thread::Builder::new()
@@ -277,6 +289,7 @@ impl Store {
             Records {
                 chunks: receiver,
                 chunk: Vec::new().into_iter(),
+                left,
             },
         ))
     }
@@ -495,6 +508,11 @@ fn read_progress(database: &Database) -> anyhow::Result<Held> {
     }
     held.quiet = quiet::read(&transaction)?;
     Ok(held)
+}
+
+fn count_records(database: &Database) -> anyhow::Result<usize> {
+    let records = database.begin_read()?.open_table(RECORDS)?;
+    Ok(usize::try_from(records.len()?)?)
 }
 
 /// Hands the records out in chunks.

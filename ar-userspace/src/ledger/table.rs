@@ -213,6 +213,12 @@ impl Table {
     /// Remembers many records. A later record of a key replaces an earlier. What comes after the slots' numbers are
     /// used up is left out.
     pub(super) fn load(&mut self, records: impl IntoIterator<Item = Record>, now: Moment) {
+        let records = records.into_iter();
+        // Without room for all, each growth would look at every slot once more.
+        let (_, most) = records.size_hint();
+        let offender = |first: &Place| self.slots[*first].offender;
+        let hash = |first: &Place| self.hashes.hash_one(offender(first));
+        self.first.reserve(most.unwrap_or_default(), hash);
         for record in records {
             let place = self.find(&record.key).or_else(|| self.insert(&record.key));
             let Some(place) = place else { break };

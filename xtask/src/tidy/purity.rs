@@ -55,11 +55,12 @@ const KERNEL: [&str; 2] = ["aya", "ar_ebpf"];
 const KERNEL_USER: [&str; 2] = ["enforcer", "xdp"];
 
 /// Where unsafe code may stand.
-const UNSAFE: [&str; 6] = [
+const UNSAFE: [&str; 7] = [
     "ar-ebpf/src/batch.rs",
     "ar-ebpf/src/bench.rs",
     "ar-ebpf/src/designs.rs",
     "ar-ebpf/src/lib.rs",
+    "ar-ebpf/src/mapped.rs",
     "ar-ebpf/src/maps.rs",
     "ar-ebpf/src/packet.rs",
 ];

@@ -7,6 +7,7 @@ use std::io::{self, ErrorKind};
 use anyhow::{Context as _, anyhow, ensure};
 use ar_ebpf::Ban;
 use ar_ebpf::batch::Batch;
+use ar_ebpf::mapped::Mapped;
 use ar_ebpf::place::{DetailsV4, Hashing, PLACES_OF_BUCKET};
 use aya::maps::{Array, HashMap, IterableMap as _, Map, MapData, MapError};
 use rustix::rand::{GetRandomFlags, getrandom};
@@ -95,6 +96,28 @@ impl<A: Address> Kernel<A> {
     }
 
     pub(super) fn read_places(&self, mut each: impl FnMut(u32, A, Ban)) -> anyhow::Result<()> {
+        // Pinned arrays may have been made without the flag, and a system may refuse; what calls need is refused there.
+        let Ok((places, details)) = self.mapped() else {
+            return self.read_places_by_calls(each);
+        };
+        // A place begins with its end, which is zero where it is free.
+        for (index, place) in places.begun() {
+            let details = details.as_ref().and_then(|details| details.get(index));
+            if let Some((address, ban)) = A::ban_at(&place, &details.unwrap_or_default()) {
+                each(index, address, ban);
+            }
+        }
+        Ok(())
+    }
+
+    /// The arrays in this process' memory.
+    fn mapped(&self) -> io::Result<(Mapped<A::Place>, Option<Mapped<DetailsV4>>)> {
+        let details = self.details.as_ref();
+        let details = details.map(|details| Mapped::new(details.map()));
+        Ok((Mapped::new(self.places.map())?, details.transpose()?))
+    }
+
+    fn read_places_by_calls(&self, mut each: impl FnMut(u32, A, Ban)) -> anyhow::Result<()> {
         let mut next = 0;
         loop {
             let some = self.at(next, AT_A_TIME)?;
@@ -311,3 +334,6 @@ pub(super) fn is_absent(error: &MapError) -> bool {
         _ => false,
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,146 @@
+//! The elements of an array, read where they stand. In batches the kernel copies each element by itself, which takes
+//! half a second for the places of a million bans.
+
+extern crate std;
+
+use core::marker::PhantomData;
+use core::mem::MaybeUninit;
+use core::ptr::{self, NonNull};
+use std::io;
+use std::os::fd::{AsFd as _, AsRawFd as _};
+
+use aya::Pod;
+use aya::maps::{MapData, MapError, MapType};
+
+/// `BPF_F_MMAPABLE` (linux/bpf.h).
+const MMAPABLE: u32 = 1 << 10;
+
+/// An array of the kernel in this process' memory, to be read only. What is written to the array is seen at once, a
+/// word of eight bytes at a time.
+#[derive(Debug)]
+pub struct Mapped<V> {
+    start: NonNull<u64>,
+    elements: u32,
+    types: PhantomData<V>,
+}
+
+impl<V> Mapped<V> {
+    /// Words of an element.
+    const WORDS: usize = size_of::<V>() / size_of::<u64>();
+
+    /// As much as was mapped; less than a page more counts as the whole page, for the kernel too.
+    fn length(elements: u32) -> Option<usize> {
+        size_of::<V>().checked_mul(elements as usize)
+    }
+}
+
+impl<V: Pod> Mapped<V> {
+    /// Maps an array whose values have the size of `V`.
+    ///
+    /// # Errors
+    ///
+    /// When they have another size, or one that is not a number of whole words, or the map is not an array that was made
+    /// with `BPF_F_MMAPABLE`, or the system refuses.
+    pub fn new(map: &MapData) -> io::Result<Self> {
+        let info = map.info().map_err(other)?;
+        let kind = info.map_type().map_err(other)?;
+        let value_size = info.value_size() as usize;
+        // Elements stand a whole number of words apart. Where the values end sooner, so would the last one here.
+        let fits = kind == MapType::Array
+            && info.map_flags() & MMAPABLE != 0
+            && value_size == size_of::<V>()
+            && value_size == Self::WORDS * size_of::<u64>();
+        if !fits {
+            return Err(io::Error::new(
+                io::ErrorKind::InvalidInput,
+                std::format!(
+                    "a map of {kind:?} with values of {value_size} bytes and flags {:#x} cannot be read as an array of \
+                     {} bytes each where it stands",
+                    info.map_flags(),
+                    size_of::<V>()
+                ),
+            ));
+        }
+        let elements = info.max_entries();
+        let length = Self::length(elements).ok_or(io::ErrorKind::OutOfMemory)?;
+        // SAFETY: a new mapping, where the system finds room, takes nothing from anybody.
+        let start = unsafe {
+            libc::mmap(
+                ptr::null_mut(),
+                length,
+                libc::PROT_READ,
+                libc::MAP_SHARED,
+                map.fd().as_fd().as_raw_fd(),
+                0,
+            )
+        };
+        if start == libc::MAP_FAILED {
+            return Err(io::Error::last_os_error());
+        }
+        Ok(Self {
+            start: NonNull::new(start.cast()).ok_or(io::ErrorKind::OutOfMemory)?,
+            elements,
+            types: PhantomData,
+        })
+    }
+
+    /// One element; `None` behind the last.
+    #[must_use]
+    pub fn get(&self, index: u32) -> Option<V> {
+        (index < self.elements).then(|| self.copy(index, self.word(index, 0)))
+    }
+
+    /// The elements whose first word is not zero, each with its index, in order.
+    pub fn begun(&self) -> impl Iterator<Item = (u32, V)> {
+        (0..self.elements).filter_map(|index| {
+            let first = self.word(index, 0);
+            (first != 0).then(|| (index, self.copy(index, first)))
+        })
+    }
+
+    /// An element whose first word has been read: the others are read after it.
+    fn copy(&self, index: u32, first: u64) -> V {
+        let mut copy = MaybeUninit::<V>::uninit();
+        let to = copy.as_mut_ptr().cast::<u64>();
+        for number in 0..Self::WORDS {
+            let word = match number {
+                0 => first,
+                _ => self.word(index, number),
+            };
+            // SAFETY: a `V` has so many words, though it may begin at any address.
+            unsafe { to.add(number).write_unaligned(word) };
+        }
+        // SAFETY: `new` has found that words are all there is of a `V`, and any bytes are a `Pod`.
+        unsafe { copy.assume_init() }
+    }
+
+    fn word(&self, index: u32, number: usize) -> u64 {
+        assert!(
+            index < self.elements && number < Self::WORDS,
+            "behind the last"
+        );
+        // SAFETY: of `elements` elements with `WORDS` words each, all are mapped until the drop, and they begin at a
+        // page. The kernel and other processes write them meanwhile, hence the one load that is not left out.
+        unsafe {
+            let word = self
+                .start
+                .as_ptr()
+                .add(index as usize * Self::WORDS + number);
+            word.read_volatile()
+        }
+    }
+}
+
+impl<V> Drop for Mapped<V> {
+    fn drop(&mut self) {
+        if let Some(length) = Self::length(self.elements) {
+            // SAFETY: `new` has mapped so much there, and no reference leads into it. It does not fail for a mapping
+            // that is there.
+            unsafe { libc::munmap(self.start.as_ptr().cast(), length) };
+        }
+    }
+}
+
+fn other(error: MapError) -> io::Error {
+    io::Error::other(error)
+}
