@@ -219,6 +219,8 @@ pub struct PlaceV6 {
 const _: () = {
     assert!(size_of::<Hashing>() == 64);
     assert!(size_of::<PlaceV4>() == 32);
+    // In one word with what stands beside it: user space counts on an address that is never half there.
+    assert!(offset_of!(PlaceV4, octets) == 24);
     assert!(size_of::<DetailsV4>() == 16);
     assert!(size_of::<PlaceV6>() == 64);
     // User space tells a free place by its first word.

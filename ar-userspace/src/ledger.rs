@@ -218,10 +218,9 @@ impl Ledger {
             .collect()
     }
 
-    /// Whom [`bans`](Self::bans) are about, each once.
+    /// Whom [`bans`](Self::bans) are about, each once, in no order that means anything.
     pub fn banned(&self, now: Moment) -> impl Iterator<Item = Offender> {
-        self.table
-            .offenders(move |place| self.is_banned(place, now))
+        self.table.anyone(move |place| self.is_banned(place, now))
     }
 
     /// Offenders with a ban that is over at `now` and not released yet.

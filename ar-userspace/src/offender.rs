@@ -155,7 +155,7 @@ impl Hash for Prefix {
     fn hash<H: Hasher>(&self, state: &mut H) {
         match self.addr {
             IpAddr::V4(addr) => {
-                state.write_u64(u64::from(addr.to_bits()) | u64::from(self.len) << 32)
+                state.write_u64(u64::from(addr.to_bits()) | u64::from(self.len) << 32);
             }
             IpAddr::V6(addr) => {
                 state.write_u128(addr.to_bits());

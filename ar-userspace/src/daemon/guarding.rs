@@ -149,7 +149,7 @@ impl Daemon {
             self.guard.hosts_beyond(older).filter(is_banned).collect();
         let networks: Vec<_> = self.guard.networks_beyond(older).collect();
         if !networks.is_empty() {
-            let banned = self.ledger.bans(now).map(|record| record.key.offender);
+            let banned = self.ledger.banned(now);
             caught.extend(banned.filter(|it| networks.iter().any(|network| network.covers(*it))));
         }
         caught

@@ -11,7 +11,10 @@
 //! is older than these and is read again counts again, once. A hash has 64 bits; that one of `RECENT` alerts
 //! has the hash of another that is new happens in one of 2^47 reads of a repeated line.
 
-use std::collections::{HashSet, VecDeque};
+use std::collections::VecDeque;
+use std::hash::RandomState;
+
+use hashbrown::HashSet;
 
 use crate::store::HANDLED_KEPT;
 
@@ -22,7 +25,7 @@ const RECENT: usize = HANDLED_KEPT / 2;
 #[derive(Debug, Default)]
 pub(super) struct Handled {
     in_order: VecDeque<u64>,
-    known: HashSet<u64>,
+    known: HashSet<u64, RandomState>,
     /// Those that the store has not been given yet.
     new: Vec<u64>,
 }

@@ -101,6 +101,22 @@ impl Table {
         })
     }
 
+    /// The offenders with a key that is `wanted`, each once, in no order that means anything: without the time to sort.
+    pub(super) fn anyone(&self, wanted: impl Fn(Place) -> bool) -> impl Iterator<Item = Offender> {
+        let firsts = self.first.iter().copied();
+        let firsts = firsts.filter(move |&first| self.chain(first).any(&wanted));
+        firsts.map(|first| self[first].offender)
+    }
+
+    /// Those that the kernel holds, over or not, in the same way.
+    pub(super) fn standing_offenders(&self) -> impl Iterator<Item = Offender> {
+        self.anyone(|place| self.stands(place, |_| true))
+    }
+
+    fn chain(&self, first: Place) -> impl Iterator<Item = Place> {
+        std::iter::successors(Some(first), |&place| self[place].next)
+    }
+
     /// The key whose timed ban ends first.
     pub(super) fn next_to_end(&self) -> Option<Place> {
         self.timed.first()

@@ -140,7 +140,7 @@ impl Ledger {
     pub(super) fn load(&mut self, records: impl IntoIterator<Item = Record>, now: Moment) {
         self.table.load(records, now);
         let mut all = PerFamily::default();
-        for (offender, _) in self.table.standings(|_| true) {
+        for offender in self.table.standing_offenders() {
             *all.of(offender) += 1;
         }
         self.standing = all;

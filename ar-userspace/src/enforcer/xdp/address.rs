@@ -20,6 +20,8 @@ pub(super) trait Address: Pod + Ord + Send {
     const PREFIXES: u32;
     const ALLOW: u32;
     const MAPS: Maps;
+    /// Whether the address stands in one word of its place, which is always written as a whole.
+    const IN_ONE_WORD: bool;
     /// A place where nobody is banned.
     const FREE: Self::Place;
 
@@ -68,6 +70,7 @@ impl Address for AddrV4 {
         prefixes: map::PREFIXES_V4,
         allow: map::ALLOW_V4,
     };
+    const IN_ONE_WORD: bool = true;
     const FREE: PlaceV4 = PlaceV4 {
         expires_at_ns: 0,
         packets: 0,
@@ -149,6 +152,7 @@ impl Address for AddrV6 {
         prefixes: map::PREFIXES_V6,
         allow: map::ALLOW_V6,
     };
+    const IN_ONE_WORD: bool = false;
     const FREE: PlaceV6 = PlaceV6 {
         ban: Ban::NONE,
         address: Self { octets: [0; 16] },

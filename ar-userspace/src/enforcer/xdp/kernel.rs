@@ -1,6 +1,8 @@
 //! The maps of banned addresses of one family: what stands where, read and written, by whoever keeps them.
 //!
-//! An entry is written with its end last and ended with its end first: no packet is judged by half of one.
+//! No packet is judged by half of an entry. Where an address takes two words, an entry is written with its end last and
+//! ended with its end first. Where it takes one, each word of a place is whole and a free place is zero throughout, so
+//! that half of an entry is free or is that of 0.0.0.0, by which no host can be reached.
 
 use std::io::{self, ErrorKind};
 
@@ -30,6 +32,9 @@ pub(super) struct Kernel<A: Address> {
     hashing_map: Array<MapData, Hashing>,
     pub(super) hashing: Hashing,
 }
+
+/// The arrays of places and of their details, where they stand.
+type Arrays<A> = (Mapped<<A as Address>::Place>, Option<Mapped<DetailsV4>>);
 
 /// A ban and where it is to stand.
 pub(super) struct Placed<A> {
@@ -111,7 +116,7 @@ impl<A: Address> Kernel<A> {
     }
 
     /// The arrays in this process' memory.
-    fn mapped(&self) -> io::Result<(Mapped<A::Place>, Option<Mapped<DetailsV4>>)> {
+    fn mapped(&self) -> io::Result<Arrays<A>> {
         let details = self.details.as_ref();
         let details = details.map(|details| Mapped::new(details.map()));
         Ok((Mapped::new(self.places.map())?, details.transpose()?))
@@ -188,7 +193,7 @@ impl<A: Address> Kernel<A> {
         if let Some(map) = &mut self.details {
             map.set(index, details, ANY)?;
         }
-        if !is_there {
+        if !is_there && !A::IN_ONE_WORD {
             self.places.set(index, empty(address), ANY)?;
         }
         Ok(self.places.set(index, place, ANY)?)
@@ -198,7 +203,9 @@ impl<A: Address> Kernel<A> {
     pub(super) fn end(&mut self, address: A, spot: Spot) -> anyhow::Result<()> {
         match spot {
             Spot::Place(place) => {
-                self.places.set(place, empty(address), ANY)?;
+                if !A::IN_ONE_WORD {
+                    self.places.set(place, empty(address), ANY)?;
+                }
                 Ok(self.places.set(place, A::FREE, ANY)?)
             }
             Spot::Overflow => match self.overflow.remove(&address) {
@@ -226,7 +233,10 @@ impl<A: Address> Kernel<A> {
                 over_bans.push(*ban);
             }
         }
-        let empties: Vec<A::Place> = indices.iter().map(|&at| empty(new[at].address)).collect();
+        let empties: Vec<A::Place> = match A::IN_ONE_WORD {
+            true => Vec::new(),
+            false => indices.iter().map(|&at| empty(new[at].address)).collect(),
+        };
         let mut failed = Vec::new();
         if let Err(error) = self.write_places(&keys, &empties, &places, &details) {
             // Not known how far it came.
@@ -270,7 +280,9 @@ impl<A: Address> Kernel<A> {
             Batch::new(map.map())?.write(keys, details).1?;
         }
         let batch = Batch::new(self.places.map())?;
-        batch.write(keys, empties).1?;
+        if !empties.is_empty() {
+            batch.write(keys, empties).1?;
+        }
         batch.write(keys, places).1
     }
 

@@ -139,6 +139,11 @@ fn read<A: Address + std::fmt::Debug>(
     assert!(kernel.put_all(&new).is_empty());
     for freed in new.iter().step_by(5) {
         kernel.end(freed.address, freed.spot).unwrap();
+        let Spot::Place(place) = freed.spot else {
+            panic!("in the overflow");
+        };
+        // What is written there next counts on it.
+        assert!(kernel.places.get(&place, 0).unwrap() == A::FREE);
     }
     let mut found = Vec::new();
     kernel
