@@ -78,9 +78,7 @@ impl Daemon {
     pub(super) fn inspect(&mut self, every: Duration) -> Duration {
         // Every end in the kernel is late by the time that the machine slept, and that is nobody's doing.
         self.look_at_sleep();
-        let now = clock::now();
-        let clock = clock::kernel_clock();
-        let inspection = match self.enforcer.inspect(ENTRIES, clock) {
+        let inspection = match self.enforcer.inspect(ENTRIES, clock::kernel_clock()) {
             Ok(inspection) => inspection,
             Err(error) => {
                 tracing::error!("cannot inspect what is enforced: {error:#}");
@@ -88,6 +86,8 @@ impl Daemon {
                 return every;
             }
         };
+        // Behind the look: what has ended before it is not to be there.
+        let now = clock::now();
         for seen in inspection.seen {
             self.compare(seen, now);
         }

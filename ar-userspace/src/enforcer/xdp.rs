@@ -33,7 +33,7 @@ use aya::programs::{Program, ProgramError, Xdp as XdpProgram};
 use aya::{Ebpf, EbpfLoader};
 
 use super::{
-    Condition, Enforced, Enforcer, Failure, Hold, Inspection, Leave, Links, Place, Selection,
+    Condition, Enforced, Enforcer, Failure, Hold, Inspection, Leave, Links, Look, Place, Selection,
     Traffic,
 };
 use crate::ledger::Standing;
@@ -256,8 +256,9 @@ impl Enforcer for Xdp {
         self.state.totals.by_interface(&self.upkeep.covered)
     }
 
-    fn look(&mut self) {
+    fn look(&mut self) -> Look {
         self.upkeep.look();
+        Look::AsBefore
     }
 
     fn follow_links(&mut self, links: Links, now: Moment) -> bool {
