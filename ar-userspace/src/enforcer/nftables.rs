@@ -21,7 +21,7 @@ use super::{
     Condition, Counters, Enforced, Enforcer, Failure, Hold, Inspection, Leave, Links, Look,
     Pattern, Place,
 };
-use crate::offender::{Offender, Prefix};
+use crate::offender::Prefix;
 use crate::time::{KernelClock, Moment};
 use inspection::Held;
 use layout::{Family, Set};
@@ -191,7 +191,7 @@ impl Enforcer for Nftables {
     }
 
     fn allow(&mut self, networks: &[Prefix]) -> anyhow::Result<()> {
-        let networks = widest(networks);
+        let networks = element::widest(networks);
         if self.allowed.as_ref() == Some(&networks) {
             return Ok(());
         }
@@ -330,23 +330,6 @@ pub fn release(table: &str) -> anyhow::Result<()> {
     }
 }
 
-/// Those networks that none of the others holds, in order.
-fn widest(networks: &[Prefix]) -> Vec<Prefix> {
-    let mut sorted = networks.to_vec();
-    // The holder before what it holds.
-    sorted.sort_unstable();
-    let mut widest: Vec<Prefix> = Vec::new();
-    for network in sorted {
-        let is_held = widest
-            .last()
-            .is_some_and(|last| last.covers(Offender::network(network)));
-        if !is_held {
-            widest.push(network);
-        }
-    }
-    widest
-}
-
 /// What the kernel has no nf_tables for: no such protocol, or nobody behind it.
 fn is_no_nftables(why: Errno) -> bool {
     matches!(
@@ -375,29 +358,5 @@ fn told(why: Errno) -> String {
             "the table, or a part of it, is gone; arfw makes it again within a second".to_owned()
         }
         why => why.to_string(),
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_network_within_another_is_left_out() {
-        let networks = |texts: &[&str]| -> Vec<Prefix> {
-            texts.iter().map(|text| text.parse().unwrap()).collect()
-        };
-        assert_eq!(
-            widest(&networks(&[
-                "10.1.0.0/16",
-                "10.0.0.0/8",
-                "10.0.0.1",
-                "::/0",
-                "11.0.0.0/8",
-                "10.1.2.0/24",
-                "2001:db8::/32"
-            ])),
-            networks(&["10.0.0.0/8", "11.0.0.0/8", "::/0"])
-        );
     }
 }

@@ -20,17 +20,23 @@ use super::{element, reading, told};
 use crate::enforcer::{Enforced, Hold, Inspection, Presence, Seen};
 use crate::ledger::Standing;
 use crate::offender::Offender;
-use crate::time::KernelClock;
+use crate::time::{KernelClock, Moment};
+
+/// No pass begins until so many times as long has passed as the last list took: the kernel walks a set from its start for
+/// each part of the list, a minute and more for a million elements.
+const REST: u32 = 10;
 
 /// Who is held, and how far a pass has come.
 #[derive(Debug, Default)]
 pub(super) struct Held {
     offenders: BTreeSet<Offender>,
     pass: Option<Pass>,
+    rests_until: Option<Moment>,
 }
 
 #[derive(Debug)]
 struct Pass {
+    began: Moment,
     progress: Progress,
     /// Those of whom something was wanted since it began: what was read about them may be older.
     changed: BTreeSet<Offender>,
@@ -52,7 +58,7 @@ impl Held {
     pub(super) fn new(found: &[Enforced]) -> Self {
         Self {
             offenders: found.iter().map(|ban| ban.offender).collect(),
-            pass: None,
+            ..Self::default()
         }
     }
 
@@ -79,8 +85,17 @@ impl Held {
         budget: usize,
         clock: fn() -> KernelClock,
     ) -> anyhow::Result<Inspection> {
+        let through = Inspection {
+            is_through: true,
+            ..Inspection::default()
+        };
+        let now = now(clock());
         let Some(pass) = &mut self.pass else {
+            if self.rests_until.is_some_and(|until| now < until) {
+                return Ok(through);
+            }
             self.pass = Some(Pass {
+                began: now,
                 progress: Progress::Reading(start(table, clock)?),
                 changed: BTreeSet::new(),
             });
@@ -97,11 +112,10 @@ impl Held {
                 };
                 let Some(found) = list.context("cannot read the bans")? else {
                     self.pass = None;
-                    return Ok(Inspection {
-                        is_through: true,
-                        ..Inspection::default()
-                    });
+                    return Ok(through);
                 };
+                let rest = now.since(pass.began).saturating_mul(REST);
+                self.rests_until = Some(now.after(rest));
                 pass.progress = Progress::Telling {
                     found: found.into_iter().peekable(),
                     after: Bound::Unbounded,
@@ -181,6 +195,10 @@ impl Looker<'_> {
         let found = batch::look_up(socket, self.table, offender, self.clock)?;
         Ok(found.map(|ban| ban.standing))
     }
+}
+
+fn now(clock: KernelClock) -> Moment {
+    clock.moment(clock.now_nanos())
 }
 
 /// Reads all sets of bans on a thread. Gives each offender once, in order.
