@@ -171,8 +171,19 @@ pub struct Enforced {
 pub struct Inspection {
     /// What was looked at. There may be none although the pass is not through.
     pub seen: Vec<Seen>,
+    /// What is nobody's ban, and was put right by the enforcer itself.
+    pub mended: Vec<Mended>,
     /// Whether the pass is through; the next step begins another.
     pub is_through: bool,
+}
+
+/// An allowed network that somebody else has changed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Mended {
+    /// It was gone, and is allowed again.
+    PutBack(Prefix),
+    /// Nobody here has allowed it, and it is not allowed any more.
+    Removed(Prefix),
 }
 
 /// One offender as it was seen.

@@ -1,5 +1,7 @@
 //! What others change in the pinned maps is noticed and put right, and what was over is swept away.
 
+mod prefixes;
+
 use std::fs;
 use std::net::{IpAddr, Ipv4Addr};
 use std::time::{Duration, Instant};

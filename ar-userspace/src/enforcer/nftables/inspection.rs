@@ -134,10 +134,7 @@ impl Held {
                     let next = held.into_iter().chain(found.peek().map(|(next, _)| next));
                     let Some(&offender) = next.min() else {
                         self.pass = None;
-                        return Ok(Inspection {
-                            seen,
-                            is_through: true,
-                        });
+                        return Ok(Inspection { seen, ..through });
                     };
                     *after = Bound::Excluded(offender);
                     let there = found.next_if(|(next, _)| *next == offender);
@@ -167,7 +164,7 @@ impl Held {
                 }
                 Ok(Inspection {
                     seen,
-                    is_through: false,
+                    ..Inspection::default()
                 })
             }
         }
