@@ -312,6 +312,14 @@ fn is_no_drift(enforcer: Enforcer) -> Result<()> {
         "all have ended",
         || Ok(home.status()?.counts.unbans == made),
     )?;
+    for last in 0..=99_u8 {
+        let address = Ipv4Addr::new(198, 19, 9, last).to_string();
+        for order in [&["ban", &address, "--for", "10m"][..], &["unban", &address]] {
+            let output = home.output(order)?;
+            ensure!(output.status.success(), "{output:?}");
+        }
+        made += 1;
+    }
     let status = home.status()?;
     ensure!(status.counts.bans == made, "{:?}", status.counts);
     ensure!(status.drift == view::Drift::default(), "{:?}", status.drift);
