@@ -26,7 +26,8 @@ use crate::time::KernelClock;
 
 /// What the tries held.
 pub(super) struct Found {
-    bans: BTreeMap<Prefix, PrefixBan>,
+    /// In order, each once.
+    bans: Vec<(Prefix, PrefixBan)>,
     allowed: BTreeSet<Prefix>,
 }
 
@@ -80,7 +81,6 @@ impl<A: Address> Prefixes<A> {
                     Ok(found) => found,
                 };
                 let Found { bans, allowed } = found.context("cannot read the tries")?;
-                let bans: Vec<_> = bans.into_iter().collect();
                 *progress = Progress::Telling {
                     bans: bans.into_iter().peekable(),
                     allowed,
@@ -184,17 +184,17 @@ fn read<A: Address>(
     bans: &LpmTrie<MapData, A::Network, PrefixBan>,
     allow: &LpmTrie<MapData, A::Network, u32>,
 ) -> anyhow::Result<Found> {
-    let mut found = Found {
-        bans: BTreeMap::new(),
-        allowed: keys(allow)?.iter().filter_map(prefix::<A>).collect(),
-    };
+    let mut found = BTreeMap::new();
     for prefix in keys(bans)?.iter().filter_map(prefix::<A>) {
         // One that has gone meanwhile is told as what holds it, or not at all.
         if let Ok(value) = bans.get(&key::<A>(prefix)?, 0) {
-            found.bans.insert(prefix, value);
+            found.insert(prefix, value);
         }
     }
-    Ok(found)
+    Ok(Found {
+        bans: found.into_iter().collect(),
+        allowed: keys(allow)?.iter().filter_map(prefix::<A>).collect(),
+    })
 }
 
 /// All keys, some of them twice: a walk begins anew when the entry where it stands is removed.
