@@ -130,8 +130,8 @@ pub struct Failure {
 pub enum Look {
     /// As they were, as far as a look tells.
     AsBefore,
-    /// Somebody else took them away with all around them, which is made again: bans are to be held once more, and
-    /// networks allowed.
+    /// Somebody else took them away with all around them, which is made again, but for the bans: they are to be held
+    /// once more.
     Lost,
 }
 

@@ -90,7 +90,7 @@ impl Daemon {
 
     /// Has the enforcer hold every ban that stands, since it has lost them all.
     pub(super) fn hold_again(&mut self) {
-        // Nobody who is to be left alone is dropped for a moment.
+        // If they could not be allowed before.
         self.allow_protected();
         let standings = self.ledger.standings(clock::now());
         let wanted: Vec<Hold> = standings

@@ -137,8 +137,11 @@ impl Nftables {
         make_whole(&self.table, self.max_bans, &self.sets)?;
         if is_lost {
             self.is_lost = true;
-            self.allowed = None;
             self.held.forget_pass();
+            // Before any ban: nobody who is to be left alone is dropped for a moment.
+            if let Some(networks) = self.allowed.take() {
+                self.allow(&networks)?;
+            }
         } else {
             tracing::warn!(
                 table = self.table,

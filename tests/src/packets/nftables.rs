@@ -146,6 +146,10 @@ fn a_table_that_was_taken_away_is_made_again_at_once_with_every_ban() -> Result<
 #[test]
 fn a_ban_stands_although_the_table_has_just_been_taken_away() -> Result<()> {
     let mut scene = Scene::new(Enforcer::Nftables, false, &[])?;
+    let allowed = ["list", "set", "inet", scene.home.table(), "allow_v4"].map(str::to_owned);
+    let allowed = allowed.each_ref().map(String::as_str);
+    let before = nft(&scene, &allowed)?;
+    ensure!(before.contains("elements"), "{before}");
     for round in 1..=4_u8 {
         nft(&scene, &["flush", "ruleset"])?;
         let banned = format!("203.0.113.{round}");
@@ -156,6 +160,8 @@ fn a_ban_stands_although_the_table_has_just_been_taken_away() -> Result<()> {
             &["list", "set", "inet", scene.home.table(), "bans_v4"],
         )?;
         ensure!(set.contains(&banned), "{set}");
+        let after = nft(&scene, &allowed)?;
+        ensure!(after == before, "{after} for {before}");
         let every = format!("written_back={round}");
         scene.daemon.wait_for(&every)?;
     }
