@@ -259,3 +259,22 @@ fn a_server_is_told_at_a_start_that_peers_of_bans_in_the_maps_are_gone() -> Resu
 fn a_server_is_told_at_a_start_that_peers_of_bans_in_the_store_are_gone() -> Result<()> {
     is_destroyed_at_a_start(true)
 }
+
+/// Nothing of them is dropped.
+#[test]
+fn sockets_of_peers_whose_bans_are_only_shadows_stay_at_a_start() -> Result<()> {
+    let [shadow, banned] = [7, 8].map(offender_v4);
+    let arguments = ["--shadow-rules", "100100"];
+    let mut scene = Scene::new(HOST_V4.into(), HOST_V4.into(), &arguments)?;
+    let mut connections = [scene.connect(shadow)?, scene.connect(banned)?];
+    scene.ban(shadow)?;
+    let order = ["ban", &banned.to_string(), "--for", "10m"];
+    ensure!(scene.home.output(&order)?.status.success());
+    scene.daemon.crash()?;
+    let arguments = [&arguments[..], &["--kill-sockets"]].concat();
+    scene.daemon = scene.home.start(&scene.link, &arguments)?;
+    connections[1].is_aborted()?;
+    connections[0].carries(b"still there")?;
+    scene.destroyed(1)?;
+    scene.end()
+}
