@@ -24,12 +24,12 @@ pub mod reload;
 mod responses;
 mod service;
 mod shadow;
+mod start;
 mod steps;
 pub mod view;
 mod why;
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::hash::RandomState;
 use std::io;
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -52,10 +52,10 @@ use crate::ledger::{self, Key, Ledger, Limits, Ruling};
 use crate::policy::{Decision, Guard, Offence, Policy, Refusal, Target};
 use crate::quiet::Quiets;
 use crate::recent::{Act, Deed, Recent};
-use crate::responses_log::{Lines, ResponsesLog};
+use crate::responses_log::ResponsesLog;
 use crate::source::file::Follower;
 use crate::source::{self, Batch, Condition, Load, Position};
-use crate::store::{self, Store};
+use crate::store::Store;
 use crate::surroundings::{self, Found, LinkWatch, Sessions, Watch};
 use crate::time::Moment;
 use arrival::Arrival;
@@ -71,6 +71,7 @@ use reload::Reading;
 use responses::Responses;
 use service::Service;
 pub use shadow::Shadow;
+use start::{Tools, given_up};
 use steps::Steps;
 use why::Lines as SectionLines;
 
@@ -175,6 +176,16 @@ pub async fn run(
     };
     // Likewise: an interface that comes while it starts is covered.
     let mut links = LinkWatch::start();
+    let surroundings = watch::Sender::new(settings.surroundings.clone());
+    let (looking, found) = Watch::start(surroundings.subscribe())?;
+    let sockets = settings.kill_sockets.then(Sockets::start).transpose()?;
+    let tools = Tools {
+        source,
+        surroundings,
+        service: Service::find().context("cannot reach the service manager")?,
+        alarm: Alarm::new().context("cannot make a timer")?,
+        lines: log.as_ref().and_then(ResponsesLog::lines),
+    };
     let Started {
         enforcer,
         limits,
@@ -184,10 +195,17 @@ pub async fn run(
     if let Some(warning) = clock::warning() {
         tracing::warn!("{warning}");
     }
-    let lines = log.as_ref().and_then(ResponsesLog::lines);
-    let (mut daemon, mut reports) =
-        Daemon::new(settings, source, store, records, enforcer, limits, lines)?;
-    let (looking, found) = Watch::start(daemon.surroundings.subscribe())?;
+    let restored = match Daemon::restore(&settings, &store, records, limits) {
+        Ok(restored) => restored,
+        Err(error) => {
+            let leave = match enforced.is_empty() {
+                true => Leave::Nothing,
+                false => Leave::Bans,
+            };
+            return Err(given_up(error, enforcer.close(leave)));
+        }
+    };
+    let (mut daemon, mut reports) = Daemon::new(settings, tools, store, restored, enforcer, limits);
     daemon.restore_quiet(&mut held);
     daemon.condition = follower.condition();
     daemon.handled = Handled::restore(held.handled);
@@ -195,7 +213,9 @@ pub async fn run(
     if let Some(remove) = succeeds {
         daemon.journal.succeeded(remove());
     }
+    daemon.sockets = sockets;
     daemon.protect_first(found);
+    daemon.destroy_sockets_of_the_banned();
     // So that the next start knows what was there when this one began.
     daemon.read_to = follower.position();
     daemon.load = follower.load();
@@ -228,9 +248,12 @@ pub async fn run(
     if daemon.load.behind_bytes() == 0 && daemon.can_read() {
         daemon.lag.is_clear(clock::now());
     }
-    daemon
+    let ready = daemon
         .journal
-        .ready(&daemon.settings, daemon.enforcer.as_ref(), start)?;
+        .ready(&daemon.settings, daemon.enforcer.as_ref(), start);
+    if let Err(error) = ready {
+        return Err(daemon.give_up(error));
+    }
     daemon.tell_ready();
 
     let mut more_links = false;
@@ -438,82 +461,6 @@ struct Daemon {
 }
 
 impl Daemon {
-    fn new(
-        settings: Settings,
-        source: reload::Source,
-        store: Store,
-        records: store::Records,
-        enforcer: Box<dyn Enforcer>,
-        limits: Limits,
-        lines: Option<Lines>,
-    ) -> anyhow::Result<(Self, mpsc::Receiver<Report>)> {
-        let ledger_settings = ledger::Settings {
-            repeated_offenders: settings.config.repeated_offenders.clone(),
-            limits,
-            forgive_after: settings.forgive_after,
-            debounce: settings.debounce,
-            shadow: settings.shadow.all,
-        };
-        let clocks = clock::clocks();
-        let boot = clock::boot(clocks).reading(store.boot());
-        store.reckon(boot);
-        let stored = boot.clocks(clocks.moment);
-        let mut unreadable = Ok(());
-        let records = records.map_while(|record| {
-            record
-                .map(|record| record.since_boot(stored))
-                .map_err(|error| unreadable = Err(error))
-                .ok()
-        });
-        let mut ledger = Ledger::restore(ledger_settings, records, clocks.moment);
-        unreadable?;
-        ledger.track_changes();
-        let node = node();
-        let for_programs = lines.clone().filter(|_| settings.log_programs);
-        let (programs, reports) =
-            Programs::new(settings.programs.clone(), node.clone(), for_programs);
-        let daemon = Self {
-            programs,
-            fired: Fired::new(&settings.config),
-            responses: Responses::new(lines, node),
-            policy: Policy::new(Arc::new(settings.config.clone())),
-            guard: Guard::default(),
-            sessions: Sessions::default(),
-            ledger,
-            quiet: Quiets::default(),
-            store,
-            enforcer,
-            sockets: settings.kill_sockets.then(Sockets::start).transpose()?,
-            service: Service::find().context("cannot reach the service manager")?,
-            limits,
-            alarm: Alarm::new().context("cannot make a timer")?,
-            counts: Counts::default(),
-            drift: Drift::default(),
-            places: links::Places::default(),
-            ended: ledger::History::default(),
-            told_lifted: BTreeSet::new(),
-            metrics: Metrics::default(),
-            handled: Handled::default(),
-            recent: Recent::new(RandomState::new()),
-            section_lines: SectionLines::new(&settings.config, clocks.moment),
-            journal: Journal::new(&settings),
-            load: Arc::default(),
-            lag: Lag::default(),
-            read_to: None,
-            condition: watch::channel(Condition::default()).1,
-            not_ended: None,
-            unsettled_since: None,
-            started: clocks.moment,
-            steps: Steps::new(boot, clock::kernel_clock()),
-            configured: clocks.moment,
-            source,
-            reading: None,
-            surroundings: watch::Sender::new(settings.surroundings.clone()),
-            settings,
-        };
-        Ok((daemon, reports))
-    }
-
     /// Until the store holds the position: a start that finds none begins at the end of the file, so that a kill
     /// before would lose what was written meanwhile. A store in trouble holds nobody up.
     fn wait_for_the_store(&self) {
@@ -648,10 +595,7 @@ impl Daemon {
 
     /// Leaves in the kernel what an orderly stop does, when something else that a start needs cannot be had.
     fn give_up(self, cause: anyhow::Error) -> anyhow::Error {
-        match self.close() {
-            Ok(()) => cause,
-            Err(left) => cause.context(format!("{left:#}")),
-        }
+        given_up(cause, self.close())
     }
 
     /// Ends the enforcement as the settings say. Without a ban there is nothing to leave behind.

@@ -93,7 +93,7 @@ pub trait Enforcer {
 
     /// Looks whether it still stands in the way of packets, mends what it can, and says what has changed.
     /// Wants to be asked every second or so.
-    fn look(&mut self);
+    fn look(&mut self) -> Look;
 
     /// Covers interfaces that have come, and lets go those that have gone or got a name that is not wanted; a few of them,
     /// and whether there may be more. Wants to be asked at every change, and every second or so as well.
@@ -123,6 +123,16 @@ pub struct Failure {
     pub place: usize,
     /// What was being done, and why it failed.
     pub cause: String,
+}
+
+/// What a look found of the bans.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Look {
+    /// As they were, as far as a look tells.
+    AsBefore,
+    /// Somebody else took them away with all around them, which is made again, but for the bans: they are to be held
+    /// once more.
+    Lost,
 }
 
 /// What is known of the interfaces.
@@ -161,8 +171,19 @@ pub struct Enforced {
 pub struct Inspection {
     /// What was looked at. There may be none although the pass is not through.
     pub seen: Vec<Seen>,
+    /// What is nobody's ban, and was put right by the enforcer itself.
+    pub mended: Vec<Mended>,
     /// Whether the pass is through; the next step begins another.
     pub is_through: bool,
+}
+
+/// An allowed network that somebody else has changed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Mended {
+    /// It was gone, and is allowed again.
+    PutBack(Prefix),
+    /// Nobody here has allowed it, and it is not allowed any more.
+    Removed(Prefix),
 }
 
 /// One offender as it was seen.

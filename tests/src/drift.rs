@@ -1,5 +1,7 @@
 //! What others change in the pinned maps is noticed and put right, and what was over is swept away.
 
+mod prefixes;
+
 use std::fs;
 use std::net::{IpAddr, Ipv4Addr};
 use std::time::{Duration, Instant};
@@ -9,7 +11,7 @@ use ar_ebpf::{AddrV4, Ban, NEVER};
 use arfw::control::view;
 use rustix::process::Signal;
 use tests::support::alert;
-use tests::support::daemon::{Daemon, Home, PATIENCE};
+use tests::support::daemon::{Daemon, Enforcer, Home, PATIENCE};
 use tests::support::pins;
 use xtask::netns::{HOST_V4, Link};
 use xtask::traffic::{Receiver, Sender};
@@ -285,27 +287,42 @@ fn what_others_write_that_is_over_is_swept_away() {
 
 #[test]
 fn what_the_daemon_does_itself_is_no_drift() {
-    let quiet = || -> Result<()> {
-        let link = Link::new()?;
-        let home = Home::new(CONF)?;
-        let mut daemon = home.start(&link, &["--inspect-every", "1ms"])?;
-        let mut made = 0;
-        for round in 1..=4_u8 {
-            for last in 0..=250_u8 {
-                let address = Ipv4Addr::new(198, 19, round, last).to_string();
-                home.append(&alert::wazuh(5763, 10, &["sshd"], &address))?;
-                made += 1;
-            }
+    is_no_drift(Enforcer::Native).unwrap();
+}
+
+#[test]
+fn what_the_daemon_does_itself_in_nftables_is_no_drift() {
+    is_no_drift(Enforcer::Nftables).unwrap();
+}
+
+fn is_no_drift(enforcer: Enforcer) -> Result<()> {
+    let link = Link::new()?;
+    let home = Home::new(CONF)?;
+    let often = [enforcer.flags(), &["--inspect-every", "1ms"]].concat();
+    let mut daemon = home.start(&link, &often)?;
+    let mut made = 0;
+    for round in 1..=4_u8 {
+        for last in 0..=250_u8 {
+            let address = Ipv4Addr::new(198, 19, round, last).to_string();
+            home.append(&alert::wazuh(5763, 10, &["sshd"], &address))?;
+            made += 1;
         }
-        until(
-            "all have ended",
-            || Ok(home.status()?.counts.unbans == made),
-        )?;
-        let status = home.status()?;
-        ensure!(status.counts.bans == made, "{:?}", status.counts);
-        ensure!(status.drift == view::Drift::default(), "{:?}", status.drift);
-        daemon.stop(Signal::TERM)?;
-        Ok(())
-    };
-    quiet().unwrap();
+    }
+    until(
+        "all have ended",
+        || Ok(home.status()?.counts.unbans == made),
+    )?;
+    for last in 0..=99_u8 {
+        let address = Ipv4Addr::new(198, 19, 9, last).to_string();
+        for order in [&["ban", &address, "--for", "10m"][..], &["unban", &address]] {
+            let output = home.output(order)?;
+            ensure!(output.status.success(), "{output:?}");
+        }
+        made += 1;
+    }
+    let status = home.status()?;
+    ensure!(status.counts.bans == made, "{:?}", status.counts);
+    ensure!(status.drift == view::Drift::default(), "{:?}", status.drift);
+    daemon.stop(Signal::TERM)?;
+    Ok(())
 }

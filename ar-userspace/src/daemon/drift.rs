@@ -11,7 +11,7 @@ use super::reconcile::adoption;
 use crate::clock;
 use crate::config::Enforcement;
 use crate::control::view;
-use crate::enforcer::{Hold, Presence, Seen};
+use crate::enforcer::{Hold, Mended, Presence, Seen};
 use crate::ledger::{self, Ruling, Standing};
 use crate::offender::Offender;
 use crate::time::{Expiry, Moment};
@@ -78,9 +78,7 @@ impl Daemon {
     pub(super) fn inspect(&mut self, every: Duration) -> Duration {
         // Every end in the kernel is late by the time that the machine slept, and that is nobody's doing.
         self.look_at_sleep();
-        let now = clock::now();
-        let clock = clock::kernel_clock();
-        let inspection = match self.enforcer.inspect(ENTRIES, clock) {
+        let inspection = match self.enforcer.inspect(ENTRIES, clock::kernel_clock()) {
             Ok(inspection) => inspection,
             Err(error) => {
                 tracing::error!("cannot inspect what is enforced: {error:#}");
@@ -88,8 +86,27 @@ impl Daemon {
                 return every;
             }
         };
+        // Behind the look: what has ended before it is not to be there.
+        let now = clock::now();
         for seen in inspection.seen {
             self.compare(seen, now);
+        }
+        for mended in inspection.mended {
+            let (count, network, what) = match mended {
+                Mended::PutBack(network) => (
+                    &mut self.drift.since_start.restored,
+                    network,
+                    "a network that bans of prefixes leave alone was gone; put back",
+                ),
+                Mended::Removed(network) => (
+                    &mut self.drift.since_start.refused,
+                    network,
+                    "a network was let through bans of prefixes by somebody else; removed",
+                ),
+            };
+            *count += 1;
+            let network = Offender::network(network);
+            self.drift.tell(&self.journal, network, what);
         }
         if !inspection.is_through {
             return BETWEEN_STEPS;

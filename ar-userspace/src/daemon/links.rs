@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use super::Daemon;
 use crate::clock;
-use crate::enforcer::Links;
+use crate::enforcer::{Links, Look};
 
 /// Mode and reason of each interface.
 pub(super) type Places = BTreeMap<String, (String, String)>;
@@ -12,7 +12,9 @@ pub(super) type Places = BTreeMap<String, (String, String)>;
 impl Daemon {
     /// Without notices a change of interfaces is seen here. Whether there is more of it.
     pub(super) fn look(&mut self, is_told_of_links: bool) -> bool {
-        self.enforcer.look();
+        if self.enforcer.look() == Look::Lost {
+            self.hold_again();
+        }
         self.look_at_lag(clock::now());
         self.tell_alive();
         let more = self.follow_links(if is_told_of_links {

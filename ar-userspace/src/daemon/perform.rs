@@ -77,9 +77,19 @@ impl Daemon {
             self.tell_ended(&not_ended);
             self.metrics.confirmed(begun.len());
             if let Some(sockets) = self.sockets.as_ref().filter(|_| !begun.is_empty()) {
-                sockets.destroy(begun);
+                sockets.destroy(begun.into_iter().collect());
             }
         }
+    }
+
+    /// At the start: who was banned before may have come back meanwhile, while nobody destroyed sockets.
+    pub(super) fn destroy_sockets_of_the_banned(&self) {
+        let Some(sockets) = &self.sockets else {
+            return;
+        };
+        let drop = self.ledger.standings(clock::now());
+        let drop = drop.filter(|(_, standing)| !standing.shadow);
+        sockets.destroy(drop.map(|(offender, _)| offender).collect());
     }
 
     /// Tells which bans ended by what was just performed, but for those that the kernel did not let go.

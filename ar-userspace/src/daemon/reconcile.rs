@@ -87,6 +87,29 @@ impl Daemon {
         // The white list may have grown while no daemon ran.
         self.release_white_listed(now);
     }
+
+    /// Has the enforcer hold every ban that stands, since it has lost them all.
+    pub(super) fn hold_again(&mut self) {
+        // If they could not be allowed before.
+        self.allow_protected();
+        let standings = self.ledger.standings(clock::now());
+        let wanted: Vec<Hold> = standings
+            .map(|(offender, standing)| Hold {
+                offender,
+                standing: Some(standing),
+            })
+            .collect();
+        let failures = self.enforcer.hold(&wanted, clock::kernel_clock());
+        for failure in &failures {
+            self.counts.failed += 1;
+            self.journal.not_restored(&failure.cause);
+        }
+        tracing::warn!(
+            written_back = wanted.len() - failures.len(),
+            "somebody else took the bans away, and what dropped by them: made again, with every ban that stands; \
+             counters begin anew"
+        );
+    }
 }
 
 /// A ban that only the kernel knew.

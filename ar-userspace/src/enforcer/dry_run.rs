@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use super::{
-    Condition, Counters, Enforced, Enforcer, Failure, Hold, Inspection, Leave, Links, Place,
+    Condition, Counters, Enforced, Enforcer, Failure, Hold, Inspection, Leave, Links, Look, Place,
 };
 use crate::ledger::Standing;
 use crate::offender::{Offender, Prefix};
@@ -65,7 +65,9 @@ impl Enforcer for DryRun {
         })
     }
 
-    fn look(&mut self) {}
+    fn look(&mut self) -> Look {
+        Look::AsBefore
+    }
 
     fn follow_links(&mut self, _links: Links, _now: Moment) -> bool {
         false

@@ -5,23 +5,27 @@
 
 mod batch;
 mod element;
+mod inspection;
 mod layout;
+mod reading;
 mod socket;
 mod wire;
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 use anyhow::{Context as _, anyhow};
 use rustix::io::Errno;
 
 use super::{
-    Condition, Counters, Enforced, Enforcer, Failure, Hold, Inspection, Leave, Links, Pattern,
-    Place,
+    Condition, Counters, Enforced, Enforcer, Failure, Hold, Inspection, Leave, Links, Look,
+    Pattern, Place,
 };
-use crate::offender::{Offender, Prefix};
+use crate::offender::Prefix;
 use crate::time::{KernelClock, Moment};
+use inspection::Held;
 use layout::{Family, Set};
+use reading::{enforced, exists, is_ours, rules, sets};
 use socket::Socket;
 use wire::Request;
 
@@ -43,14 +47,19 @@ pub struct Settings {
 #[derive(Debug)]
 pub struct Nftables {
     table: String,
+    max_bans: u32,
+    clock: fn() -> KernelClock,
     /// Sets that are there.
     sets: BTreeSet<Set>,
     /// What was allowed last; `None` when another daemon's word stands.
     allowed: Option<Vec<Prefix>>,
     room: (u32, u32),
     remark: String,
-    /// That the table is not there was told.
-    is_gone: bool,
+    held: Held,
+    /// Sets were gone and are made again, and nobody knows it yet.
+    is_lost: bool,
+    /// Why what is gone of the table cannot be made again.
+    broken: Option<String>,
 }
 
 impl Nftables {
@@ -64,11 +73,11 @@ impl Nftables {
     /// start has made is removed again.
     pub fn start(
         settings: &Settings,
-        clock: impl Fn() -> KernelClock,
+        clock: fn() -> KernelClock,
     ) -> anyhow::Result<(Self, Vec<Enforced>)> {
         let table = &settings.table;
         let adopts = exists(table).map_err(refused)?;
-        let started = Self::make(settings, &clock);
+        let started = Self::make(settings, clock);
         if started.is_err() && !adopts {
             // Why the start failed is what has to be told; nobody is banned by this table.
             let _ = release(table);
@@ -78,39 +87,34 @@ impl Nftables {
 
     fn make(
         settings: &Settings,
-        clock: &dyn Fn() -> KernelClock,
+        clock: fn() -> KernelClock,
     ) -> anyhow::Result<(Self, Vec<Enforced>)> {
         let table = &settings.table;
         let found = sets(table).map_err(refused)?;
-        let wanted: BTreeSet<Set> = Set::FIRST.into_iter().chain(found.into_keys()).collect();
-        let old = rules(table).map_err(refused)?;
-        // Elements that are over stand until the kernel collects them, once a second; hence twice the room.
-        let size = settings.max_bans.saturating_mul(2);
-        let steps = layout::setup(table, size, wanted.iter().copied(), &old);
-        let (names, requests): (Vec<String>, Vec<Request>) = steps.into_iter().unzip();
-        let refusals = Socket::open()
-            .and_then(|mut socket| socket.transact(&requests))
-            .map_err(refused)?;
-        if let Some(refusal) = refusals.first() {
-            return Err(anyhow!("cannot {}: {}", names[refusal.place], refusal.why));
-        }
+        let wanted = Set::FIRST.into_iter().chain(found.into_keys()).collect();
+        make_whole(table, settings.max_bans, &wanted)?;
         let sets = sets(table).map_err(refused)?;
         let room = |family| {
             let size = sets.get(&Set::Bans(family)).copied().flatten();
             size.map_or(settings.max_bans, |size| size / 2)
         };
-        let nftables = Self {
+        let mut nftables = Self {
             table: table.clone(),
+            max_bans: settings.max_bans,
+            clock,
             room: (room(Family::V4), room(Family::V6)),
             sets: sets.into_keys().collect(),
             allowed: None,
-            is_gone: false,
+            held: Held::default(),
+            is_lost: false,
+            broken: None,
             remark: match settings.interfaces.is_empty() {
                 true => String::new(),
                 false => "`--interface` is for XDP; nftables covers every interface".to_owned(),
             },
         };
-        let found = enforced(table, nftables.sets.iter().copied(), clock).map_err(refused)?;
+        let found = enforced(table, nftables.sets.iter().copied(), &clock).map_err(refused)?;
+        nftables.held = Held::new(&found);
         Ok((nftables, found))
     }
 
@@ -118,6 +122,49 @@ impl Nftables {
     #[must_use]
     pub fn room(&self) -> (u32, u32) {
         self.room
+    }
+
+    /// Makes again what is gone of the table; whether anything was.
+    fn mend(&mut self) -> anyhow::Result<bool> {
+        let rules = rules(&self.table).map_err(refused)?;
+        let drops = |set: &Set| matches!(set, Set::Allow(_)) || rules.contains_key(set);
+        if self.sets.iter().all(drops) {
+            return Ok(false);
+        }
+        let found = sets(&self.table).map_err(refused)?;
+        let is_lost = self.sets.iter().any(|set| !found.contains_key(set));
+        self.sets.extend(found.into_keys());
+        make_whole(&self.table, self.max_bans, &self.sets)?;
+        if is_lost {
+            self.is_lost = true;
+            self.held.forget_pass();
+            // Before any ban: nobody who is to be left alone is dropped for a moment.
+            if let Some(networks) = self.allowed.take() {
+                self.allow(&networks)?;
+            }
+        } else {
+            tracing::warn!(
+                table = self.table,
+                "rules were gone, or their chain was, and are made again; the bans in the sets stand"
+            );
+        }
+        Ok(true)
+    }
+}
+
+/// Makes the table with these sets and their rules as it has to be. What is there stays, with what it has counted.
+fn make_whole(table: &str, max_bans: u32, sets: &BTreeSet<Set>) -> anyhow::Result<()> {
+    let old = rules(table).map_err(refused)?;
+    // Elements that are over stand until the kernel collects them, once a second; hence twice the room.
+    let size = max_bans.saturating_mul(2);
+    let steps = layout::setup(table, size, sets.iter().copied(), &old);
+    let (names, requests): (Vec<String>, Vec<Request>) = steps.into_iter().unzip();
+    let refusals = Socket::open()
+        .and_then(|mut socket| socket.transact(&requests))
+        .map_err(refused)?;
+    match refusals.first() {
+        Some(refusal) => Err(anyhow!("cannot {}: {}", names[refusal.place], refusal.why)),
+        None => Ok(()),
     }
 }
 
@@ -135,11 +182,19 @@ impl Enforcer for Nftables {
     }
 
     fn hold(&mut self, wanted: &[Hold], clock: KernelClock) -> Vec<Failure> {
+        for &hold in wanted {
+            self.held.note(hold);
+        }
+        let failures = batch::hold(&self.table, &mut self.sets, wanted, clock);
+        // No ban is lost by what has just been taken away. Why it stays so is told by the next look.
+        if failures.is_empty() || !self.mend().unwrap_or(false) {
+            return failures;
+        }
         batch::hold(&self.table, &mut self.sets, wanted, clock)
     }
 
     fn allow(&mut self, networks: &[Prefix]) -> anyhow::Result<()> {
-        let networks = widest(networks);
+        let networks = element::widest(networks);
         if self.allowed.as_ref() == Some(&networks) {
             return Ok(());
         }
@@ -171,12 +226,9 @@ impl Enforcer for Nftables {
             .map_err(|why| anyhow!("cannot read the bans: {}", told(why)))
     }
 
-    /// Nothing: a list of the sets stops the daemon for too long to be asked for again and again.
-    fn inspect(&mut self, _budget: usize, _clock: KernelClock) -> anyhow::Result<Inspection> {
-        Ok(Inspection {
-            is_through: true,
-            ..Inspection::default()
-        })
+    fn inspect(&mut self, budget: usize, _clock: KernelClock) -> anyhow::Result<Inspection> {
+        let inspected = self.held.inspect(&self.table, budget, self.clock);
+        inspected.inspect_err(|_| self.held.forget_pass())
     }
 
     /// The table covers every interface, whenever it comes.
@@ -184,22 +236,29 @@ impl Enforcer for Nftables {
         false
     }
 
-    fn look(&mut self) {
-        let is_gone = rules(&self.table).is_ok_and(|rules| rules.is_empty());
-        if is_gone && !std::mem::replace(&mut self.is_gone, is_gone) {
+    fn look(&mut self) -> Look {
+        let broken = self.mend().err().map(|error| format!("{error:#}"));
+        if let Some(cause) = broken.as_ref().filter(|_| self.broken != broken) {
             tracing::error!(
                 table = self.table,
-                "NOTHING IS DROPPED ANY MORE: the table is gone; a restart makes it again, with every ban"
+                "NOTHING IS DROPPED ANY MORE: the table, or a part of it, is gone, and cannot be made again: {cause}"
             );
         }
-        self.is_gone = is_gone;
+        self.broken = broken;
+        match std::mem::take(&mut self.is_lost) {
+            true => Look::Lost,
+            false => Look::AsBefore,
+        }
     }
 
     fn condition(&self) -> anyhow::Result<Condition> {
         let rules = rules(&self.table).map_err(refused)?;
         let (mode, why) = match rules.is_empty() {
             false => ("nftables", self.remark.clone()),
-            true => ("none", told(Errno::NOENT)),
+            true => {
+                let broken = self.broken.clone();
+                ("none", broken.unwrap_or_else(|| told(Errno::NOENT)))
+            }
         };
         let banned = rules
             .values()
@@ -274,76 +333,6 @@ pub fn release(table: &str) -> anyhow::Result<()> {
     }
 }
 
-fn is_ours(table: &str) -> Result<bool, Errno> {
-    let sets = sets(table)?;
-    Ok(Set::FIRST.iter().any(|set| sets.contains_key(set)))
-}
-
-fn exists(table: &str) -> Result<bool, Errno> {
-    match Socket::open()?.look_up(&layout::get(table), |_| {}) {
-        Ok(()) => Ok(true),
-        Err(Errno::NOENT) => Ok(false),
-        Err(why) => Err(why),
-    }
-}
-
-/// The sets of a table that are ours, and their bounds; none without the table.
-fn sets(table: &str) -> Result<BTreeMap<Set, Option<u32>>, Errno> {
-    let sets = Socket::open()?.list(&layout::list_sets(table), layout::read_set);
-    Ok(none_without_table(sets)?.into_iter().collect())
-}
-
-/// The rules of a table that are ours, by their sets, and what they have dropped; none without the table.
-fn rules(table: &str) -> Result<BTreeMap<Set, Counters>, Errno> {
-    let rules = Socket::open()?.list(&layout::list_rules(table), layout::read_rule);
-    Ok(none_without_table(rules)?.into_iter().collect())
-}
-
-fn none_without_table<T>(list: Result<Vec<T>, Errno>) -> Result<Vec<T>, Errno> {
-    match list {
-        Err(Errno::NOENT) => Ok(Vec::new()),
-        list => list,
-    }
-}
-
-/// All bans of these sets, each offender once.
-fn enforced(
-    table: &str,
-    sets: impl IntoIterator<Item = Set>,
-    clock: &dyn Fn() -> KernelClock,
-) -> Result<Vec<Enforced>, Errno> {
-    let mut enforced = Vec::new();
-    for set in sets {
-        if let Set::Allow(_) = set {
-            continue;
-        }
-        let read = |attributes: &[u8]| Some(element::read(set, attributes, clock()));
-        let bans = Socket::open()?.list(&element::get_all(table, set), read)?;
-        enforced.extend(bans.into_iter().flatten());
-    }
-    // A set that grows while it is read may tell of an element twice.
-    enforced.sort_unstable_by_key(|ban| ban.offender);
-    enforced.dedup_by_key(|ban| ban.offender);
-    Ok(enforced)
-}
-
-/// Those networks that none of the others holds, in order.
-fn widest(networks: &[Prefix]) -> Vec<Prefix> {
-    let mut sorted = networks.to_vec();
-    // The holder before what it holds.
-    sorted.sort_unstable();
-    let mut widest: Vec<Prefix> = Vec::new();
-    for network in sorted {
-        let is_held = widest
-            .last()
-            .is_some_and(|last| last.covers(Offender::network(network)));
-        if !is_held {
-            widest.push(network);
-        }
-    }
-    widest
-}
-
 /// What the kernel has no nf_tables for: no such protocol, or nobody behind it.
 fn is_no_nftables(why: Errno) -> bool {
     matches!(
@@ -369,32 +358,8 @@ fn told(why: Errno) -> String {
     match why {
         Errno::NFILE => "the set is full".to_owned(),
         Errno::NOENT => {
-            "the table, or a part of it, is gone; a restart of arfw makes it again".to_owned()
+            "the table, or a part of it, is gone; arfw makes it again within a second".to_owned()
         }
         why => why.to_string(),
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_network_within_another_is_left_out() {
-        let networks = |texts: &[&str]| -> Vec<Prefix> {
-            texts.iter().map(|text| text.parse().unwrap()).collect()
-        };
-        assert_eq!(
-            widest(&networks(&[
-                "10.1.0.0/16",
-                "10.0.0.0/8",
-                "10.0.0.1",
-                "::/0",
-                "11.0.0.0/8",
-                "10.1.2.0/24",
-                "2001:db8::/32"
-            ])),
-            networks(&["10.0.0.0/8", "11.0.0.0/8", "::/0"])
-        );
     }
 }

@@ -1,4 +1,5 @@
-//! Destroys the TCP sockets whose peers have just been banned, so that servers do not wait for them.
+//! Destroys the TCP sockets whose peers have just been banned, or are when the daemon starts, so that servers do not
+//! wait for them.
 //!
 //! A thread of its own asks the kernel (`NETLINK_SOCK_DIAG`): no ban waits for it, and bans that come meanwhile are
 //! looked at together. Only sockets of this network namespace are seen.
@@ -65,8 +66,11 @@ impl Sockets {
     }
 
     /// These are banned, and the kernel drops what they send: their sockets are destroyed soon.
-    pub fn destroy(&self, banned: impl IntoIterator<Item = Offender>) {
-        self.shared.lock().banned.extend(banned);
+    pub fn destroy(&self, mut banned: BTreeSet<Offender>) {
+        if banned.is_empty() {
+            return;
+        }
+        self.shared.lock().banned.append(&mut banned);
         self.shared.changed.notify_one();
     }
 

@@ -19,6 +19,7 @@ mod programs;
 mod standing;
 mod table;
 mod totals;
+mod tries;
 mod upkeep;
 mod version;
 
@@ -33,7 +34,7 @@ use aya::programs::{Program, ProgramError, Xdp as XdpProgram};
 use aya::{Ebpf, EbpfLoader};
 
 use super::{
-    Condition, Enforced, Enforcer, Failure, Hold, Inspection, Leave, Links, Place, Selection,
+    Condition, Enforced, Enforcer, Failure, Hold, Inspection, Leave, Links, Look, Place, Selection,
     Traffic,
 };
 use crate::ledger::Standing;
@@ -256,8 +257,9 @@ impl Enforcer for Xdp {
         self.state.totals.by_interface(&self.upkeep.covered)
     }
 
-    fn look(&mut self) {
+    fn look(&mut self) -> Look {
         self.upkeep.look();
+        Look::AsBefore
     }
 
     fn follow_links(&mut self, links: Links, now: Moment) -> bool {
@@ -359,17 +361,32 @@ impl State {
     }
 
     fn inspect(&mut self, budget: usize, clock: KernelClock) -> anyhow::Result<Inspection> {
-        let mut seen = Vec::new();
+        let mut inspection = Inspection::default();
         if !self.v4_inspected {
-            self.v4_inspected = self.v4.inspect(budget, clock, &mut seen)?;
-            return Ok(Inspection {
-                seen,
-                is_through: false,
-            });
+            self.v4_inspected = self.v4.inspect(budget, clock, &mut inspection)?;
+            return Ok(inspection);
         }
-        let is_through = self.v6.inspect(budget, clock, &mut seen)?;
-        self.v4_inspected = !is_through;
-        Ok(Inspection { seen, is_through })
+        inspection.is_through = self.v6.inspect(budget, clock, &mut inspection)?;
+        if inspection.is_through {
+            self.v4_inspected = false;
+            self.mend_settings()?;
+        }
+        Ok(inspection)
+    }
+
+    fn mend_settings(&mut self) -> anyhow::Result<()> {
+        let found = self.settings.get(&0, 0);
+        let found = found.context("cannot read the settings of the program")?;
+        let settings = self.v4.settings() | self.v6.settings();
+        if found == settings {
+            return Ok(());
+        }
+        tracing::warn!(
+            found,
+            settings,
+            "drift: somebody else changed the settings of the program, and they were put right"
+        );
+        self.write_settings()
     }
 }
 

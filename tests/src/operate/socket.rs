@@ -251,3 +251,19 @@ fn a_start_without_its_control_socket_leaves_nothing() -> Result<()> {
     ensure!(!home.pin_dir().exists(), "pins are left");
     Ok(())
 }
+
+/// No socket has a name so long.
+#[test]
+fn a_start_that_cannot_reach_its_service_manager_leaves_nothing() -> Result<()> {
+    let (link, home) = (Link::new()?, Home::new(CONF)?);
+    let manager = format!("NOTIFY_SOCKET=/{}", "long".repeat(50));
+    let Err(refused) = home.start_by(&link, &["env".as_ref(), manager.as_ref()], &[]) else {
+        bail!("nobody was to be told");
+    };
+    ensure!(
+        format!("{refused:#}").contains("cannot reach the service manager"),
+        "{refused:#}"
+    );
+    ensure!(!home.pin_dir().exists(), "pins are left");
+    Ok(())
+}

@@ -224,3 +224,57 @@ fn a_banned_networks_sockets_go_but_those_of_protected_addresses_stay() -> Resul
     scene.destroyed(2)?;
     scene.end()
 }
+
+/// Whether the maps were found, or the bans come from the store, as after a reboot.
+fn is_destroyed_at_a_start(after_a_reboot: bool) -> Result<()> {
+    let [banned, protected, other] = [7, 8, 9].map(offender_v4);
+    let protect = ["--protect", &protected.to_string()].map(str::to_owned);
+    let protect = [protect[0].as_str(), &protect[1]];
+    let mut scene = Scene::new(HOST_V4.into(), HOST_V4.into(), &protect)?;
+    let mut connection = scene.connect(banned)?;
+    let mut in_the_network = scene.connect(other)?;
+    let mut neighbour = scene.connect(protected)?;
+    scene.ban(banned)?;
+    let order = ["ban", "198.18.0.0/24", "--for", "10m", "--force"];
+    ensure!(scene.home.output(&order)?.status.success());
+    scene.daemon.crash()?;
+    if after_a_reboot {
+        std::fs::remove_dir_all(scene.home.pin_dir())?;
+    }
+    let arguments = [&protect[..], &["--kill-sockets"]].concat();
+    scene.daemon = scene.home.start(&scene.link, &arguments)?;
+    connection.is_aborted()?;
+    in_the_network.is_aborted()?;
+    neighbour.carries(b"still there")?;
+    scene.destroyed(2)?;
+    scene.end()
+}
+
+#[test]
+fn a_server_is_told_at_a_start_that_peers_of_bans_in_the_maps_are_gone() -> Result<()> {
+    is_destroyed_at_a_start(false)
+}
+
+#[test]
+fn a_server_is_told_at_a_start_that_peers_of_bans_in_the_store_are_gone() -> Result<()> {
+    is_destroyed_at_a_start(true)
+}
+
+/// Nothing of them is dropped.
+#[test]
+fn sockets_of_peers_whose_bans_are_only_shadows_stay_at_a_start() -> Result<()> {
+    let [shadow, banned] = [7, 8].map(offender_v4);
+    let arguments = ["--shadow-rules", "100100"];
+    let mut scene = Scene::new(HOST_V4.into(), HOST_V4.into(), &arguments)?;
+    let mut connections = [scene.connect(shadow)?, scene.connect(banned)?];
+    scene.ban(shadow)?;
+    let order = ["ban", &banned.to_string(), "--for", "10m"];
+    ensure!(scene.home.output(&order)?.status.success());
+    scene.daemon.crash()?;
+    let arguments = [&arguments[..], &["--kill-sockets"]].concat();
+    scene.daemon = scene.home.start(&scene.link, &arguments)?;
+    connections[1].is_aborted()?;
+    connections[0].carries(b"still there")?;
+    scene.destroyed(1)?;
+    scene.end()
+}

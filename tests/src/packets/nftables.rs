@@ -1,10 +1,12 @@
 //! What only nftables do: their table stands beside those of others, and is looked at with the program `nft`.
 
 use std::process::Command;
+use std::time::Duration;
 
 use anyhow::{Result, ensure};
+use arfw::control::view;
 use tests::support::alert;
-use tests::support::daemon::{Enforcer, Home};
+use tests::support::daemon::{Enforcer, Home, PATIENCE};
 use xtask::netns::{Link, offender_v4};
 
 use super::{CONF, Scene};
@@ -107,25 +109,147 @@ fn a_restart_finds_every_end_as_it_was() -> Result<()> {
     scene.end()
 }
 
-/// `nft flush ruleset`, or a restart of a firewall's service, takes the table away with all others.
-#[test]
-fn a_table_that_was_taken_away_is_told_and_comes_back_with_a_restart() -> Result<()> {
-    let mut scene = Scene::new(Enforcer::Nftables, false, &[])?;
+/// Bans the offender, and the network `198.18.0.0/16` but for the neighbour, who is protected.
+fn with_a_network(arguments: &[&str]) -> Result<Scene> {
+    let protect = ["--protect", "198.18.0.8", "--protect", "203.0.113.50"];
+    let scene = Scene::new(Enforcer::Nftables, false, &[&protect, arguments].concat())?;
     scene.alert(100_100)?;
     scene.is_dropped(5)?;
+    let output = scene.arfw(&["ban", "198.18.0.0/16", "--for", "10m", "--force"])?;
+    ensure!(output.status.success(), "{output:?}");
+    Ok(scene)
+}
+
+/// `nft flush ruleset`, or a restart of a firewall's service, takes the table away with all others.
+#[test]
+fn a_table_that_was_taken_away_is_made_again_at_once_with_every_ban() -> Result<()> {
+    let mut scene = with_a_network(&[])?;
     nft(&scene, &["flush", "ruleset"])?;
-    let status = scene.home.status()?;
-    let [place] = &status.interfaces[..] else {
-        anyhow::bail!("expected one place");
-    };
-    ensure!(
-        place.mode == "none" && place.why.contains("a restart of arfw makes it again"),
-        "{place:?}"
-    );
-    let output = scene.arfw(&["ban", "203.0.113.9", "--for", "10m"])?;
-    ensure!(!output.status.success(), "{output:?}");
-    scene.restart(|_| Ok(()))?;
+    let said = scene
+        .daemon
+        .wait_for("made again, with every ban that stands")?;
+    ensure!(said.contains("written_back=2"), "{said}");
     scene.is_dropped(5)?;
+    scene.arrives(scene.neighbour)?;
+    let network = scene
+        .bans()?
+        .into_iter()
+        .find(|ban| ban.address == "198.18.0.0/16");
+    ensure!(network.is_some(), "the network is not banned");
+    ensure!(scene.home.status()?.interfaces[0].mode == "nftables");
+    let output = scene.arfw(&["unban", "198.18.0.7"])?;
+    ensure!(output.status.success(), "{output:?}");
+    scene.end()
+}
+
+/// Nobody waits for the look at it.
+#[test]
+fn a_ban_stands_although_the_table_has_just_been_taken_away() -> Result<()> {
+    let mut scene = Scene::new(Enforcer::Nftables, false, &[])?;
+    let allowed = ["list", "set", "inet", scene.home.table(), "allow_v4"].map(str::to_owned);
+    let allowed = allowed.each_ref().map(String::as_str);
+    let before = nft(&scene, &allowed)?;
+    ensure!(before.contains("elements"), "{before}");
+    for round in 1..=4_u8 {
+        nft(&scene, &["flush", "ruleset"])?;
+        let banned = format!("203.0.113.{round}");
+        let output = scene.arfw(&["ban", &banned, "--for", "10m"])?;
+        ensure!(output.status.success(), "{output:?}");
+        let set = nft(
+            &scene,
+            &["list", "set", "inet", scene.home.table(), "bans_v4"],
+        )?;
+        ensure!(set.contains(&banned), "{set}");
+        let after = nft(&scene, &allowed)?;
+        ensure!(after == before, "{after} for {before}");
+        let every = format!("written_back={round}");
+        scene.daemon.wait_for(&every)?;
+    }
+    ensure!(scene.home.status()?.counts.failed == 0);
+    scene.end()
+}
+
+#[test]
+fn rules_that_were_taken_away_are_made_again_at_once() -> Result<()> {
+    let mut scene = with_a_network(&[])?;
+    let table = scene.home.table().to_owned();
+    let flush = ["flush", "chain", "inet", &table, "prerouting"];
+    let delete = ["delete", "chain", "inet", &table, "prerouting"];
+    for change in [&[&flush[..]][..], &[&flush, &delete]] {
+        for change in change {
+            nft(&scene, change)?;
+        }
+        scene.daemon.wait_for("the bans in the sets stand")?;
+        let before = scene.bans()?[1].packets;
+        scene.is_dropped(before + 5)?;
+        scene.arrives(scene.neighbour)?;
+    }
+    scene.end()
+}
+
+/// What others change in the sets, of addresses and of networks, is noticed and put right.
+#[test]
+fn elements_that_others_change_are_put_right() -> Result<()> {
+    let scene = with_a_network(&["--inspect-every", "20ms"])?;
+    let (table, file) = (scene.home.table(), scene.home.dir().join("change.nft"));
+    let change = |lines: &[&str]| -> Result<()> {
+        let lines = lines.iter().map(|line| {
+            let (verb, rest) = line.split_once(' ').unwrap_or_default();
+            format!("{verb} element inet {table} {rest}\n")
+        });
+        std::fs::write(&file, lines.collect::<String>())?;
+        nft(&scene, &["-f", &file.display().to_string()]).map(drop)
+    };
+    let mut expected = view::Drift::default();
+    let drift_is = |expected: &view::Drift| -> Result<()> {
+        let mut drift = scene.home.status()?.drift;
+        for _ in 0..PATIENCE.as_millis() / 10 {
+            if drift == *expected {
+                return Ok(());
+            }
+            std::thread::park_timeout(Duration::from_millis(10));
+            drift = scene.home.status()?.drift;
+        }
+        anyhow::bail!("{drift:?} for {expected:?}")
+    };
+    let (host, network) = ("bans_v4 { 198.18.0.7", "prefixes_v4_16 { 198.18.0.0");
+    for element in [host, network] {
+        change(&[&format!("delete {element} }}")])?;
+        expected.restored += 1;
+        drift_is(&expected)?;
+        for time in [" timeout 5s", " timeout 5h", ""] {
+            let new = format!("add {element}{time} }}");
+            change(&[&format!("delete {element} }}"), &new])?;
+            expected.corrected += 1;
+            drift_is(&expected)?;
+        }
+    }
+    let ends = scene.bans()?.into_iter().map(|ban| ban.seconds_left);
+    let ends: Vec<_> = ends.collect();
+    let is_right = |end: &Option<f64>| end.is_some_and(|end| (500.0..=601.0).contains(&end));
+    ensure!(ends.len() == 2 && ends.iter().all(is_right), "{ends:?}");
+    scene.arrives(scene.neighbour)?;
+
+    change(&["add bans_v4 { 203.0.113.9 timeout 1h }"])?;
+    expected.adopted += 1;
+    drift_is(&expected)?;
+    change(&["add prefixes_v4_16 { 198.19.0.0 timeout 1h }"])?;
+    expected.adopted += 1;
+    drift_is(&expected)?;
+    let banned: Vec<String> = scene.bans()?.into_iter().map(|ban| ban.address).collect();
+    ensure!(
+        banned.contains(&"203.0.113.9".to_owned()) && banned.contains(&"198.19.0.0/16".to_owned()),
+        "{banned:?}"
+    );
+    change(&["add bans_v4 { 203.0.113.50 timeout 1h }"])?;
+    expected.refused += 1;
+    drift_is(&expected)?;
+    let set = nft(&scene, &["list", "set", "inet", table, "bans_v4"])?;
+    ensure!(!set.contains("203.0.113.50"), "{set}");
+    // One that was taken over is watched as all others are.
+    change(&["delete bans_v4 { 203.0.113.9 }"])?;
+    expected.restored += 1;
+    drift_is(&expected)?;
     scene.end()
 }
 

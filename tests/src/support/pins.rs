@@ -9,6 +9,8 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result, bail, ensure};
 use ar_ebpf::{AddrV4, Ban, FrontBit, map};
+use aya::Pod;
+use aya::maps::lpm_trie::LpmTrie;
 use aya::maps::{Array, Map, MapData, MapInfo, MapType, loaded_maps};
 use aya::programs::links::{FdLink, PinnedLink};
 use aya::programs::{loaded_links, loaded_programs};
@@ -222,6 +224,26 @@ pub fn bans_v4(pin_dir: &Path) -> Result<BansV4> {
 /// When they are not pinned there.
 pub fn bans_v6(pin_dir: &Path) -> Result<BansV6> {
     BansV6::new(|name| open(pin_dir, name))
+}
+
+/// A pinned trie: of prefixes, or of allowed networks.
+///
+/// # Errors
+///
+/// When it is not pinned there, or is of other sizes.
+pub fn trie<K: Pod, V: Pod>(pin_dir: &Path, name: &str) -> Result<LpmTrie<MapData, K, V>> {
+    let data = MapData::from_pin(pin_dir.join(name.to_lowercase()))?;
+    Ok(LpmTrie::try_from(Map::LpmTrie(data))?)
+}
+
+/// The pinned settings word.
+///
+/// # Errors
+///
+/// When it is not pinned there.
+pub fn settings(pin_dir: &Path) -> Result<Array<MapData, u32>> {
+    let data = MapData::from_pin(pin_dir.join(map::SETTINGS.to_lowercase()))?;
+    Ok(Array::try_from(Map::Array(data))?)
 }
 
 fn open(pin_dir: &Path, name: &str) -> Result<Map> {

@@ -160,7 +160,7 @@ impl Holder<'_> {
         for &(place, Hold { offender, standing }) in wanted {
             let (set, addr) = (Set::of(offender), offender.addr());
             let held = match self.sets.contains(&set) {
-                true => self.look_up(offender)?,
+                true => look_up(&mut self.socket, table, offender, clock)?,
                 false => None,
             };
             let owner = Some(place);
@@ -168,7 +168,7 @@ impl Holder<'_> {
                 (None, None) => {}
                 // Taking an element away waits until no packet looks at it, tens of milliseconds in which
                 // nobody could be banned.
-                (Some(held), None) if is_ending(&held, clock) => {}
+                (Some(held), None) if is_ending(held.standing, clock) => {}
                 (Some(_), None) => changes.push(owner, element::delete(table, set, addr)),
                 (None, Some(standing)) => {
                     let counters = Counters::default();
@@ -187,25 +187,29 @@ impl Holder<'_> {
         }
         Ok(changes)
     }
+}
 
-    /// The ban of an offender, if there is one.
-    fn look_up(&mut self, offender: Offender) -> Result<Option<Enforced>, Errno> {
-        let (set, clock) = (Set::of(offender), self.clock);
-        let mut found = None;
-        let read = |attributes: &[u8]| found = element::read(set, attributes, clock).pop();
-        let get = element::get(self.table, set, offender.addr());
-        match self.socket.look_up(&get, read) {
-            Ok(()) => Ok(found),
-            Err(Errno::NOENT) => Ok(None),
-            Err(why) => Err(why),
-        }
+/// The ban of an offender, if there is one.
+pub(super) fn look_up(
+    socket: &mut Socket,
+    table: &str,
+    offender: Offender,
+    clock: KernelClock,
+) -> Result<Option<Enforced>, Errno> {
+    let set = Set::of(offender);
+    let mut found = None;
+    let read = |attributes: &[u8]| found = element::read(set, attributes, clock).pop();
+    match socket.look_up(&element::get(table, set, offender.addr()), read) {
+        Ok(()) => Ok(found),
+        Err(Errno::NOENT) => Ok(None),
+        Err(why) => Err(why),
     }
 }
 
 /// Whether the kernel ends a ban in a moment by itself: its time has come.
-fn is_ending(held: &Enforced, clock: KernelClock) -> bool {
+pub(super) fn is_ending(standing: Standing, clock: KernelClock) -> bool {
     let now = clock.moment(clock.now_nanos());
-    let left = held.standing.until.left(now);
+    let left = standing.until.left(now);
     left.is_some_and(|left| left <= LATE)
 }
 

@@ -11,7 +11,7 @@ use super::layout::{Family, Set, counted, counter, octets};
 use super::wire::{Attributes, Request, find, text, u64};
 use crate::enforcer::{Counters, Enforced};
 use crate::ledger::Standing;
-use crate::offender::Prefix;
+use crate::offender::{Offender, Prefix};
 use crate::time::{Expiry, KernelClock, Moment};
 
 // `enum nf_tables_msg_types`.
@@ -102,6 +102,23 @@ pub(super) fn replace_all<'a>(
     });
     std::iter::once(Request::new(DELETE, 0, whole))
         .chain(bounds.map(move |bound| Request::new(NEW, NLM_F_CREATE, list(table, set, bound))))
+}
+
+/// Those networks that none of the others holds, in order.
+pub(super) fn widest(networks: &[Prefix]) -> Vec<Prefix> {
+    let mut sorted = networks.to_vec();
+    // The holder before what it holds.
+    sorted.sort_unstable();
+    let mut widest: Vec<Prefix> = Vec::new();
+    for network in sorted {
+        let is_held = widest
+            .last()
+            .is_some_and(|last| last.covers(Offender::network(network)));
+        if !is_held {
+            widest.push(network);
+        }
+    }
+    widest
 }
 
 /// The first address behind a network; `None` when it holds the last one.
@@ -227,5 +244,24 @@ mod tests {
         assert_eq!(end("::/0"), None);
         assert_eq!(end("ffff::/16"), None);
         assert_eq!(end("2001:db8::1").unwrap()[15], 2);
+    }
+
+    #[test]
+    fn a_network_within_another_is_left_out() {
+        let networks = |texts: &[&str]| -> Vec<Prefix> {
+            texts.iter().map(|text| text.parse().unwrap()).collect()
+        };
+        assert_eq!(
+            widest(&networks(&[
+                "10.1.0.0/16",
+                "10.0.0.0/8",
+                "10.0.0.1",
+                "::/0",
+                "11.0.0.0/8",
+                "10.1.2.0/24",
+                "2001:db8::/32"
+            ])),
+            networks(&["10.0.0.0/8", "11.0.0.0/8", "::/0"])
+        );
     }
 }

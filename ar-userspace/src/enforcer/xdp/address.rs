@@ -15,7 +15,7 @@ pub(super) trait Address: Pod + Ord + Send {
     /// The octets of the address: memory for many of them costs nothing until it is written.
     type Octets: Copy + Default + Eq;
     /// The address part of a trie's key.
-    type Network: Pod;
+    type Network: Pod + Send;
     /// Bits of [`setting`]: that there are prefixes, and that there are allowed networks.
     const PREFIXES: u32;
     const ALLOW: u32;

@@ -2,7 +2,7 @@
 //!
 //! The table is read place by place, and so are entries of others found. In the overflow, what this process wrote
 //! is looked up key by key; keys that somebody else wrote are walked by a thread of their own, since a walk of a hash
-//! cannot be left and gone on with later.
+//! cannot be left and gone on with later. For prefixes see `tries`.
 
 use std::ops::Bound;
 use std::os::fd::AsFd as _;
@@ -16,8 +16,9 @@ use aya::maps::{HashMap, IterableMap as _, Map, MapData};
 use super::address::Address;
 use super::standing::told;
 use super::table::Table;
-use crate::enforcer::{Presence, Seen};
-use crate::offender::{Offender, Prefix};
+use super::tries::Progress;
+use crate::enforcer::{Inspection, Presence, Seen};
+use crate::offender::Offender;
 use crate::time::KernelClock;
 
 /// How far a pass has come.
@@ -26,8 +27,8 @@ pub(super) enum Pass<A> {
     Places(u32),
     /// Among the addresses that this process has put into the overflow.
     Overflow(Bound<A>),
-    /// Among the prefixes that this process knows.
-    Prefixes(Bound<Prefix>),
+    /// Among the prefixes.
+    Prefixes(Progress),
     /// Among all keys of the overflow, for those that this process does not know.
     Strangers(Receiver<anyhow::Result<Vec<A>>>),
 }
@@ -44,15 +45,16 @@ impl<A: Address> Table<A> {
         &mut self,
         budget: usize,
         clock: KernelClock,
-        seen: &mut Vec<Seen>,
+        inspection: &mut Inspection,
     ) -> anyhow::Result<bool> {
-        match &self.pass {
-            &Pass::Places(first) => {
+        match &mut self.pass {
+            &mut Pass::Places(first) => {
                 let count = u32::try_from(budget).unwrap_or(u32::MAX);
                 let found = self.bans.kernel.at(first, count)?;
                 let next = first.saturating_add(count);
                 for (place, found) in (first..).zip(found) {
-                    seen.extend(self.seen_at(place, found, clock));
+                    let seen = self.seen_at(place, found, clock);
+                    inspection.seen.extend(seen);
                 }
                 self.pass = if next < self.bans.mirror.places() {
                     Pass::Places(next)
@@ -65,29 +67,24 @@ impl<A: Address> Table<A> {
                 let rest = rest.range((*after, Bound::Unbounded));
                 let some: Vec<A> = rest.take(budget).copied().collect();
                 for &address in &some {
-                    seen.push(self.look(address, clock)?);
+                    inspection.seen.push(self.look(address, clock)?);
                 }
                 self.pass = match some.last() {
                     Some(&last) => Pass::Overflow(Bound::Excluded(last)),
-                    None => Pass::Prefixes(Bound::Unbounded),
+                    None => Pass::Prefixes(self.prefixes.begin_pass()?),
                 };
             }
-            Pass::Prefixes(after) => {
-                let (over, last) = self.prefixes.over(*after, budget, clock);
-                seen.extend(over.into_iter().map(|prefix| Seen {
-                    offender: Offender::network(prefix),
-                    presence: Presence::Over,
-                }));
-                self.pass = match last {
-                    Some(last) => Pass::Prefixes(Bound::Excluded(last)),
-                    None => Pass::Strangers(self.walk(budget)?),
-                };
+            Pass::Prefixes(progress) => {
+                let inspected = self.prefixes.inspect(progress, budget, clock, inspection);
+                if inspected.inspect_err(|_| self.pass = Pass::first())? {
+                    self.pass = Pass::Strangers(self.walk(budget)?);
+                }
             }
             Pass::Strangers(keys) => match keys.try_recv() {
                 Ok(some) => {
                     for address in some.inspect_err(|_| self.pass = Pass::first())? {
                         if self.bans.meet_stranger_in_overflow(address) {
-                            seen.push(self.look(address, clock)?);
+                            inspection.seen.push(self.look(address, clock)?);
                         }
                     }
                 }

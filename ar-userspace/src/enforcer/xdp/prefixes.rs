@@ -4,7 +4,6 @@
 //! daemon is there to see one end, the value of each prefix carries the latest end of all that hold it.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::ops::Bound;
 
 use anyhow::Context as _;
 use ar_ebpf::{Ban, FrontBit, PrefixBan, setting};
@@ -15,6 +14,7 @@ use super::address::Address;
 use super::front::Front;
 use super::kernel::is_absent;
 use super::standing::{fresh, merge, told};
+use super::tries::Written;
 use crate::enforcer::Enforced;
 use crate::ledger::Standing;
 use crate::offender::{Offender, Prefix};
@@ -24,13 +24,19 @@ use crate::time::KernelClock;
 const ANY: u64 = 0;
 
 pub(super) struct Prefixes<A: Address> {
-    bans: LpmTrie<MapData, A::Network, PrefixBan>,
-    allow: LpmTrie<MapData, A::Network, u32>,
+    pub(super) bans: LpmTrie<MapData, A::Network, PrefixBan>,
+    pub(super) allow: LpmTrie<MapData, A::Network, u32>,
     /// Each prefix's own end, in nanoseconds of the kernel's clock.
-    ends: BTreeMap<Prefix, u64>,
-    allowed: BTreeSet<Prefix>,
+    pub(super) ends: BTreeMap<Prefix, u64>,
+    pub(super) allowed: BTreeSet<Prefix>,
     /// How many are found only by the second look at the front bitmap.
     wide: usize,
+    /// Those of `ends` that somebody else has removed.
+    pub(super) missing: BTreeSet<Prefix>,
+    /// Those that somebody else has written, which are not in `ends`.
+    pub(super) strangers: BTreeSet<Prefix>,
+    /// While a pass of inspection runs.
+    pub(super) written: Option<Written>,
 }
 
 impl<A: Address> Prefixes<A> {
@@ -42,6 +48,9 @@ impl<A: Address> Prefixes<A> {
             ends: BTreeMap::new(),
             allowed: BTreeSet::new(),
             wide: 0,
+            missing: BTreeSet::new(),
+            strangers: BTreeSet::new(),
+            written: None,
         };
         for entry in prefixes.bans.iter() {
             let (key, ban) = entry.context("cannot read the bans of prefixes")?;
@@ -86,6 +95,7 @@ impl<A: Address> Prefixes<A> {
         let own = new.expires_at_ns;
         let before = self.ends.insert(prefix, own);
         let ban = match before {
+            Some(_) if self.missing.contains(&prefix) => new,
             // An exact match, since the prefix is there.
             Some(_) => self.bans.get(&key, 0).map_or(new, |old| {
                 // Whether the ban still ran is told by its own end.
@@ -110,6 +120,7 @@ impl<A: Address> Prefixes<A> {
                 own_expires_at_ns: own,
             },
         );
+        self.note(prefix);
         if let Err(error) = self.bans.insert(&key, value, ANY) {
             match before {
                 Some(before) => {
@@ -119,13 +130,17 @@ impl<A: Address> Prefixes<A> {
             }
             return Err(error).with_context(|| format!("cannot write the ban of {prefix}"));
         }
+        self.missing.remove(&prefix);
+        self.strangers.remove(&prefix);
         self.renew_nested(prefix)
     }
 
     pub(super) fn unban(&mut self, prefix: Prefix, front: &mut Front) -> anyhow::Result<()> {
-        if !self.ends.contains_key(&prefix) {
+        let is_ours = self.ends.contains_key(&prefix);
+        if !is_ours && !self.strangers.contains(&prefix) {
             return Ok(());
         }
+        self.note(prefix);
         match self.bans.remove(&key::<A>(prefix)?) {
             Ok(()) => {}
             Err(error) if is_absent(&error) => {}
@@ -133,12 +148,23 @@ impl<A: Address> Prefixes<A> {
                 return Err(error).with_context(|| format!("cannot remove the ban of {prefix}"));
             }
         }
+        self.strangers.remove(&prefix);
+        if !is_ours {
+            return Ok(());
+        }
         self.forget(prefix, front)?;
         self.renew_nested(prefix)
     }
 
+    fn note(&mut self, prefix: Prefix) {
+        if let Some(written) = &mut self.written {
+            written.prefixes.insert(prefix);
+        }
+    }
+
     fn forget(&mut self, prefix: Prefix, front: &mut Front) -> anyhow::Result<()> {
         self.ends.remove(&prefix);
+        self.missing.remove(&prefix);
         self.wide -= usize::from(A::is_wide(prefix));
         front.release(A::front_bits(prefix))
     }
@@ -148,35 +174,36 @@ impl<A: Address> Prefixes<A> {
         let ours = |network: &&Prefix| A::network(network.addr()).is_some();
         let wanted: BTreeSet<Prefix> = networks.iter().filter(ours).copied().collect();
         for &network in wanted.difference(&self.allowed.clone()) {
-            self.allow
-                .insert(&key::<A>(network)?, 1, ANY)
-                .with_context(|| format!("cannot allow {network}"))?;
+            self.write_allowed(network)?;
             self.allowed.insert(network);
         }
         for network in self.allowed.clone().difference(&wanted) {
-            self.allow
-                .remove(&key::<A>(*network)?)
-                .with_context(|| format!("cannot end that {network} is allowed"))?;
+            self.end_allowed(*network)?;
             self.allowed.remove(network);
         }
         Ok(())
     }
 
-    /// Those of the next `budget` prefixes whose own end has come, and the last that was looked at.
-    pub(super) fn over(
-        &self,
-        after: Bound<Prefix>,
-        budget: usize,
-        clock: KernelClock,
-    ) -> (Vec<Prefix>, Option<Prefix>) {
-        let (mut over, mut last) = (Vec::new(), None);
-        for (&prefix, &end) in self.ends.range((after, Bound::Unbounded)).take(budget) {
-            last = Some(prefix);
-            if end <= clock.now_nanos() {
-                over.push(prefix);
-            }
+    pub(super) fn write_allowed(&mut self, network: Prefix) -> anyhow::Result<()> {
+        if let Some(written) = &mut self.written {
+            written.allowed = true;
         }
-        (over, last)
+        self.allow
+            .insert(&key::<A>(network)?, 1, ANY)
+            .with_context(|| format!("cannot allow {network}"))
+    }
+
+    pub(super) fn end_allowed(&mut self, network: Prefix) -> anyhow::Result<()> {
+        if let Some(written) = &mut self.written {
+            written.allowed = true;
+        }
+        match self.allow.remove(&key::<A>(network)?) {
+            // Somebody else was first.
+            Err(error) if !is_absent(&error) => {
+                Err(error).with_context(|| format!("cannot end that {network} is allowed"))
+            }
+            _ => Ok(()),
+        }
     }
 
     pub(super) fn enforced(&self, clock: KernelClock) -> anyhow::Result<Vec<Enforced>> {
@@ -211,8 +238,15 @@ impl<A: Address> Prefixes<A> {
 
     fn renew(&mut self, prefix: Prefix) -> anyhow::Result<()> {
         let writing = || format!("cannot write the ban of {prefix}");
+        if self.missing.contains(&prefix) {
+            return Ok(());
+        }
         let key = key::<A>(prefix)?;
-        let old = self.bans.get(&key, 0).with_context(writing)?;
+        let old = match self.bans.get(&key, 0) {
+            // Somebody else has removed it, and nothing holds it.
+            Err(error) if is_absent(&error) => return Ok(()),
+            old => old.with_context(writing)?,
+        };
         let own_expires_at_ns = self.ends.get(&prefix).copied();
         let new = self.value(
             prefix,
@@ -224,11 +258,12 @@ impl<A: Address> Prefixes<A> {
         if new == old {
             return Ok(());
         }
+        self.note(prefix);
         self.bans.insert(&key, new, ANY).with_context(writing)
     }
 
     /// The value with the latest end of the prefix and of all that hold it.
-    fn value(&self, prefix: Prefix, value: PrefixBan) -> PrefixBan {
+    pub(super) fn value(&self, prefix: Prefix, value: PrefixBan) -> PrefixBan {
         let holders = (0..prefix.bits()).filter_map(|len| Prefix::new(prefix.addr(), len));
         let ends = holders.filter_map(|holder| self.ends.get(&holder));
         let mut value = value;
@@ -260,14 +295,14 @@ fn enforced<A: Address>(
     Ok(enforced)
 }
 
-fn key<A: Address>(prefix: Prefix) -> anyhow::Result<Key<A::Network>> {
+pub(super) fn key<A: Address>(prefix: Prefix) -> anyhow::Result<Key<A::Network>> {
     let network = A::network(prefix.addr())
         .with_context(|| format!("{prefix} is of the other address family"))?;
     Ok(Key::new(prefix.bits().into(), network))
 }
 
 /// `None` for a key that this program does not write.
-fn prefix<A: Address>(key: &Key<A::Network>) -> Option<Prefix> {
+pub(super) fn prefix<A: Address>(key: &Key<A::Network>) -> Option<Prefix> {
     let len = u8::try_from(key.prefix_len()).ok()?;
     Prefix::new(A::network_addr(key.data()), len)
 }

@@ -8,8 +8,8 @@ use aya::Ebpf;
 use aya::maps::{Array, HashMap, MapData};
 
 use super::*;
-use crate::enforcer::Presence;
 use crate::enforcer::xdp::OBJECT;
+use crate::enforcer::{Inspection, Presence};
 use crate::time::Expiry;
 
 const ANY: u64 = 0;
@@ -336,11 +336,12 @@ fn others_entries_are_left_where_they_are_and_noticed() {
     hold(&mut table, address(2));
     hold(&mut table, address(3));
     assert_eq!(held(&table), 3);
-    let mut seen = Vec::new();
-    while !table.inspect(64, clock(), &mut seen).unwrap() {
+    let mut inspection = Inspection::default();
+    while !table.inspect(64, clock(), &mut inspection).unwrap() {
         std::thread::yield_now();
     }
-    let mut found: Vec<String> = seen
+    let mut found: Vec<String> = inspection
+        .seen
         .iter()
         .inspect(|seen| assert!(matches!(seen.presence, Presence::Standing(_)), "{seen:?}"))
         .map(|seen| seen.offender.to_string())

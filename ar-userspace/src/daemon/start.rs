@@ -1,0 +1,159 @@
+//! A daemon is put together from what was started before its enforcer, and from the store.
+
+use std::collections::BTreeSet;
+use std::hash::RandomState;
+use std::sync::Arc;
+
+use tokio::sync::{mpsc, watch};
+
+use super::drift::Drift;
+use super::handled::Handled;
+use super::journal::Journal;
+use super::lag::Lag;
+use super::metrics::Metrics;
+use super::programs::Fired;
+use super::responses::Responses;
+use super::service::Service;
+use super::steps::Steps;
+use super::{Daemon, SectionLines, Settings, links, node, reload};
+use crate::clock::{self, Alarm};
+use crate::control::view::Counts;
+use crate::enforcer::Enforcer;
+use crate::enforcer::exec::{Programs, Report};
+use crate::ledger::{self, Ledger, Limits};
+use crate::policy::{Guard, Policy};
+use crate::quiet::Quiets;
+use crate::recent::Recent;
+use crate::responses_log::Lines;
+use crate::source::Condition;
+use crate::store::{self, Store};
+use crate::surroundings::{self, Sessions};
+use crate::time::{Boot, Clocks};
+
+/// What a daemon needs besides, all of which is there before the enforcer starts.
+pub(super) struct Tools {
+    pub(super) source: reload::Source,
+    pub(super) surroundings: watch::Sender<surroundings::Settings>,
+    pub(super) service: Service,
+    pub(super) alarm: Alarm,
+    pub(super) lines: Option<Lines>,
+}
+
+/// What the store remembers.
+pub(super) struct Restored {
+    ledger: Ledger,
+    /// That it was reckoned by.
+    clocks: Clocks,
+    boot: Boot,
+}
+
+impl Daemon {
+    /// The ledger as the store remembers it.
+    pub(super) fn restore(
+        settings: &Settings,
+        store: &Store,
+        records: store::Records,
+        limits: Limits,
+    ) -> anyhow::Result<Restored> {
+        let ledger_settings = ledger::Settings {
+            repeated_offenders: settings.config.repeated_offenders.clone(),
+            limits,
+            forgive_after: settings.forgive_after,
+            debounce: settings.debounce,
+            shadow: settings.shadow.all,
+        };
+        let clocks = clock::clocks();
+        let boot = clock::boot(clocks).reading(store.boot());
+        store.reckon(boot);
+        let stored = boot.clocks(clocks.moment);
+        let mut unreadable = Ok(());
+        let records = records.map_while(|record| {
+            record
+                .map(|record| record.since_boot(stored))
+                .map_err(|error| unreadable = Err(error))
+                .ok()
+        });
+        let mut ledger = Ledger::restore(ledger_settings, records, clocks.moment);
+        unreadable?;
+        ledger.track_changes();
+        Ok(Restored {
+            ledger,
+            clocks,
+            boot,
+        })
+    }
+
+    pub(super) fn new(
+        settings: Settings,
+        tools: Tools,
+        store: Store,
+        restored: Restored,
+        enforcer: Box<dyn Enforcer>,
+        limits: Limits,
+    ) -> (Self, mpsc::Receiver<Report>) {
+        let Tools {
+            source,
+            surroundings,
+            service,
+            alarm,
+            lines,
+        } = tools;
+        let node = node();
+        let for_programs = lines.clone().filter(|_| settings.log_programs);
+        let (programs, reports) =
+            Programs::new(settings.programs.clone(), node.clone(), for_programs);
+        let Restored {
+            ledger,
+            clocks,
+            boot,
+        } = restored;
+        let daemon = Self {
+            programs,
+            fired: Fired::new(&settings.config),
+            responses: Responses::new(lines, node),
+            policy: Policy::new(Arc::new(settings.config.clone())),
+            guard: Guard::default(),
+            sessions: Sessions::default(),
+            ledger,
+            quiet: Quiets::default(),
+            store,
+            enforcer,
+            sockets: None,
+            service,
+            limits,
+            alarm,
+            counts: Counts::default(),
+            drift: Drift::default(),
+            places: links::Places::default(),
+            ended: ledger::History::default(),
+            told_lifted: BTreeSet::new(),
+            metrics: Metrics::default(),
+            handled: Handled::default(),
+            recent: Recent::new(RandomState::new()),
+            section_lines: SectionLines::new(&settings.config, clocks.moment),
+            journal: Journal::new(&settings),
+            load: Arc::default(),
+            lag: Lag::default(),
+            read_to: None,
+            condition: watch::channel(Condition::default()).1,
+            not_ended: None,
+            unsettled_since: None,
+            started: clocks.moment,
+            steps: Steps::new(boot, clock::kernel_clock()),
+            configured: clocks.moment,
+            source,
+            reading: None,
+            surroundings,
+            settings,
+        };
+        (daemon, reports)
+    }
+}
+
+/// Why a start was given up, and what it could not clean up.
+pub(super) fn given_up(cause: anyhow::Error, closed: anyhow::Result<()>) -> anyhow::Error {
+    match closed {
+        Ok(()) => cause,
+        Err(left) => cause.context(format!("{left:#}")),
+    }
+}
