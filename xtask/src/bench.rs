@@ -2,6 +2,7 @@
 //!
 //! Nothing here decides whether a test passes. Each measurement says what its clock includes.
 
+mod addresses;
 mod burst;
 mod data_plane;
 mod figures;
@@ -18,7 +19,6 @@ mod store;
 
 use std::env;
 use std::fs;
-use std::net::Ipv4Addr;
 use std::path::{Path, PathBuf};
 use std::thread;
 use std::time::{Duration, Instant};
@@ -29,7 +29,7 @@ use serde_json::{Map, Value, json};
 
 use crate::build;
 use crate::interrupt::Interrupt;
-use crate::scene::{Scene, alert};
+use crate::scene::Scene;
 use crate::shell::{self, say};
 use crate::workspace::Workspace;
 
@@ -42,6 +42,9 @@ pub(crate) struct Arguments {
     /// Also writes all figures to this file
     #[arg(long, value_name = "FILE")]
     json: Option<PathBuf>,
+    /// Lets no more bans of a kind stand in growth and nftables, for a quick look
+    #[arg(long, value_name = "BANS", value_parser = clap::value_parser!(u32).range(1..))]
+    at_most: Option<u32>,
     #[command(flatten, next_help_heading = "Options of flood")]
     flood: flood::Options,
 }
@@ -134,7 +137,10 @@ pub(crate) fn command(ws: &Workspace, arguments: &Arguments) -> Result<()> {
         shell::is_root(),
         "measuring makes network namespaces and loads a program into the kernel: run it as root"
     );
-    let daemon = build::command(ws, true)?;
+    let daemon = match env::var_os("ARFW_BIN") {
+        Some(other) => other.into(),
+        None => build::command(ws, true)?,
+    };
     let interrupt = Interrupt::listen()?;
     let which = arguments.which;
     let mut figures = Map::new();
@@ -173,7 +179,10 @@ pub(crate) fn command(ws: &Workspace, arguments: &Arguments) -> Result<()> {
         figures.insert("restart".to_owned(), restarted);
     }
     if which.includes(Which::Growth) {
-        figures.insert("growth".to_owned(), growth::measure(&daemon, &interrupt)?);
+        figures.insert(
+            "growth".to_owned(),
+            growth::measure(&daemon, &interrupt, arguments.at_most.unwrap_or(u32::MAX))?,
+        );
     }
     match &arguments.json {
         Some(path) => write(path, &figures.into()),
@@ -181,31 +190,19 @@ pub(crate) fn command(ws: &Workspace, arguments: &Arguments) -> Result<()> {
     }
 }
 
-/// Alerts of a rule, about that many different offenders all over the address space.
-fn many_alerts(rule: u32, count: u32) -> String {
-    /// Odd, so that the product visits every address once before it visits one again.
-    const STRIDE: u32 = 2_654_435_761;
-    let first_octets = 11..=126_u32;
-    (1..)
-        .map(|number: u32| number.wrapping_mul(STRIDE))
-        .filter(|address| first_octets.contains(&(address >> 24)))
-        .take(count as usize)
-        .map(|address| alert(rule, 10, &Ipv4Addr::from(address).to_string()))
-        .collect()
-}
-
-/// Waits until that many are banned, and says how long that took.
+/// Waits until that many addresses of a family, `v4` or `v6`, are banned, and says how long that took.
 fn until_banned(
     scene: &Scene,
     interrupt: &Interrupt,
     start: Instant,
+    family: &str,
     count: u32,
 ) -> Result<Duration> {
     const ASK_EVERY: Duration = Duration::from_millis(10);
     const PATIENCE: Duration = Duration::from_secs(120);
     loop {
         let status = scene.status()?;
-        let banned = status["active"]["v4"].as_u64();
+        let banned = status["active"][family].as_u64();
         let banned = banned.context("`arfw status` does not tell how many are banned")?;
         let taken = start.elapsed();
         if banned == u64::from(count) {
