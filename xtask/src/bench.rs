@@ -10,6 +10,7 @@ mod flood;
 mod floor;
 mod growth;
 mod latency;
+mod nftables;
 mod peers;
 mod probe;
 mod replay;
@@ -70,8 +71,10 @@ enum Which {
     Store,
     /// Until the daemon is ready with many bans, after a kill and after a reboot
     Restart,
-    /// One new ban, alerts a second and memory, with a thousand to a million bans
+    /// One new ban, alerts a second and memory, with a thousand to a million bans; memory with IPv6 bans and networks
     Growth,
+    /// The nftables enforcer with no ban and with 100,000: a thousand in one write, and one, beside the program nft
+    Nftables,
 }
 
 impl Which {
@@ -183,6 +186,11 @@ pub(crate) fn command(ws: &Workspace, arguments: &Arguments) -> Result<()> {
             "growth".to_owned(),
             growth::measure(&daemon, &interrupt, arguments.at_most.unwrap_or(u32::MAX))?,
         );
+    }
+    if which.includes(Which::Nftables) {
+        let at_most = arguments.at_most.unwrap_or(u32::MAX);
+        let nftables = nftables::measure(&daemon, &interrupt, at_most)?;
+        figures.insert("nftables".to_owned(), nftables);
     }
     match &arguments.json {
         Some(path) => write(path, &figures.into()),
