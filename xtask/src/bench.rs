@@ -11,6 +11,7 @@ mod floor;
 mod growth;
 mod latency;
 mod nftables;
+mod parts;
 mod peers;
 mod probe;
 mod replay;
@@ -76,6 +77,20 @@ enum Which {
     /// The nftables enforcer with no ban and with 100,000: a thousand in one write, and one, beside the program nft
     Nftables,
 }
+
+/// Each part, and its name in the figures.
+const PARTS: [(Which, &str); 10] = [
+    (Which::Latency, "latency"),
+    (Which::Burst, "burst"),
+    (Which::Replay, "replay"),
+    (Which::Sections, "sections"),
+    (Which::DataPlane, "data_plane"),
+    (Which::Flood, "flood"),
+    (Which::Store, "store"),
+    (Which::Restart, "restart"),
+    (Which::Growth, "growth"),
+    (Which::Nftables, "nftables"),
+];
 
 impl Which {
     fn includes(self, one: Self) -> bool {
@@ -146,56 +161,59 @@ pub(crate) fn command(ws: &Workspace, arguments: &Arguments) -> Result<()> {
     };
     let interrupt = Interrupt::listen()?;
     let which = arguments.which;
-    let mut figures = Map::new();
-    figures.insert("machine".to_owned(), machine()?);
-    if which.includes(Which::Latency) {
-        figures.insert("latency".to_owned(), latency::measure(&daemon, &interrupt)?);
-    }
-    if which.includes(Which::Burst) {
-        figures.insert("burst".to_owned(), burst::measure(&daemon, &interrupt)?);
-    }
-    if which.includes(Which::Replay)
-        && let Some(alerts) = sample(ws, which, "replay")?
-    {
-        let material = replay::Material::read(&alerts)?;
-        let replayed = replay::measure(&daemon, &interrupt, &material)?;
-        figures.insert("replay".to_owned(), replayed);
-    }
-    if which.includes(Which::Sections)
-        && let Some(alerts) = sample(ws, which, "sections")?
-    {
-        let sections = sections::measure(ws, &daemon, &interrupt, &alerts)?;
-        figures.insert("sections".to_owned(), sections);
-    }
-    if which.includes(Which::DataPlane) {
-        figures.insert("data_plane".to_owned(), data_plane::measure(ws)?);
-    }
-    if which.includes(Which::Flood) {
-        let flood = flood::measure(ws, &daemon, &interrupt, &arguments.flood)?;
-        figures.insert("flood".to_owned(), flood);
-    }
-    if which.includes(Which::Store) {
-        figures.insert("store".to_owned(), store::measure(&daemon, &interrupt)?);
-    }
-    if which.includes(Which::Restart) {
-        let restarted = restart::measure(&daemon, &interrupt)?;
-        figures.insert("restart".to_owned(), restarted);
-    }
-    if which.includes(Which::Growth) {
-        figures.insert(
-            "growth".to_owned(),
-            growth::measure(&daemon, &interrupt, arguments.at_most.unwrap_or(u32::MAX))?,
+    let parts: Vec<(Which, &str)> = PARTS
+        .into_iter()
+        .filter(|&(part, _)| which.includes(part))
+        .collect();
+    if which == Which::All {
+        say(
+            "\nall parts take about an hour on a quiet machine with two CPUs, most of it the flood",
         );
     }
-    if which.includes(Which::Nftables) {
-        let at_most = arguments.at_most.unwrap_or(u32::MAX);
-        let nftables = nftables::measure(&daemon, &interrupt, at_most)?;
-        figures.insert("nftables".to_owned(), nftables);
-    }
-    match &arguments.json {
-        Some(path) => write(path, &figures.into()),
+    let mut figures = Map::new();
+    figures.insert("machine".to_owned(), machine()?);
+    let measure = |part| one(ws, arguments, &daemon, &interrupt, part);
+    let save = |figures: &Value| match &arguments.json {
+        Some(path) => write(path, figures),
         None => Ok(()),
-    }
+    };
+    parts::run(&parts, figures, || interrupt.check(), measure, save)
+}
+
+/// Measures one part.
+fn one(
+    ws: &Workspace,
+    arguments: &Arguments,
+    daemon: &Path,
+    interrupt: &Interrupt,
+    part: Which,
+) -> parts::Found {
+    let at_most = arguments.at_most.unwrap_or(u32::MAX);
+    let alerts = |name| sample(ws, arguments.which, name);
+    let figures = match part {
+        Which::All => return Ok(None),
+        Which::Latency => latency::measure(daemon, interrupt)?,
+        Which::Burst => burst::measure(daemon, interrupt)?,
+        Which::Replay => {
+            let Some(alerts) = alerts("replay")? else {
+                return Ok(None);
+            };
+            replay::measure(daemon, interrupt, &replay::Material::read(&alerts)?)?
+        }
+        Which::Sections => {
+            let Some(alerts) = alerts("sections")? else {
+                return Ok(None);
+            };
+            sections::measure(ws, daemon, interrupt, &alerts)?
+        }
+        Which::DataPlane => data_plane::measure(ws)?,
+        Which::Flood => flood::measure(ws, daemon, interrupt, &arguments.flood)?,
+        Which::Store => store::measure(daemon, interrupt)?,
+        Which::Restart => restart::measure(daemon, interrupt)?,
+        Which::Growth => growth::measure(daemon, interrupt, at_most)?,
+        Which::Nftables => nftables::measure(daemon, interrupt, at_most)?,
+    };
+    Ok(Some(figures))
 }
 
 /// Waits until that many addresses of a family, `v4` or `v6`, are banned, and says how long that took.
