@@ -2,6 +2,7 @@
 //!
 //! Nothing here decides whether a test passes. Each measurement says what its clock includes.
 
+mod addresses;
 mod burst;
 mod data_plane;
 mod figures;
@@ -9,6 +10,8 @@ mod flood;
 mod floor;
 mod growth;
 mod latency;
+mod nftables;
+mod parts;
 mod peers;
 mod probe;
 mod replay;
@@ -18,7 +21,6 @@ mod store;
 
 use std::env;
 use std::fs;
-use std::net::Ipv4Addr;
 use std::path::{Path, PathBuf};
 use std::thread;
 use std::time::{Duration, Instant};
@@ -29,7 +31,7 @@ use serde_json::{Map, Value, json};
 
 use crate::build;
 use crate::interrupt::Interrupt;
-use crate::scene::{Scene, alert};
+use crate::scene::Scene;
 use crate::shell::{self, say};
 use crate::workspace::Workspace;
 
@@ -42,6 +44,9 @@ pub(crate) struct Arguments {
     /// Also writes all figures to this file
     #[arg(long, value_name = "FILE")]
     json: Option<PathBuf>,
+    /// Lets no more bans of a kind stand in growth and nftables, for a quick look
+    #[arg(long, value_name = "BANS", value_parser = clap::value_parser!(u32).range(1..))]
+    at_most: Option<u32>,
     #[command(flatten, next_help_heading = "Options of flood")]
     flood: flood::Options,
 }
@@ -67,9 +72,25 @@ enum Which {
     Store,
     /// Until the daemon is ready with many bans, after a kill and after a reboot
     Restart,
-    /// One new ban, alerts a second and memory, with a thousand to a million bans
+    /// One new ban, alerts a second and memory, with a thousand to a million bans; memory with IPv6 bans and networks
     Growth,
+    /// The nftables enforcer with no ban and with 100,000: a thousand in one write, and one, beside the program nft
+    Nftables,
 }
+
+/// Each part, and its name in the figures.
+const PARTS: [(Which, &str); 10] = [
+    (Which::Latency, "latency"),
+    (Which::Burst, "burst"),
+    (Which::Replay, "replay"),
+    (Which::Sections, "sections"),
+    (Which::DataPlane, "data_plane"),
+    (Which::Flood, "flood"),
+    (Which::Store, "store"),
+    (Which::Restart, "restart"),
+    (Which::Growth, "growth"),
+    (Which::Nftables, "nftables"),
+];
 
 impl Which {
     fn includes(self, one: Self) -> bool {
@@ -134,78 +155,80 @@ pub(crate) fn command(ws: &Workspace, arguments: &Arguments) -> Result<()> {
         shell::is_root(),
         "measuring makes network namespaces and loads a program into the kernel: run it as root"
     );
-    let daemon = build::command(ws, true)?;
+    let daemon = match env::var_os("ARFW_BIN") {
+        Some(other) => other.into(),
+        None => build::command(ws, true)?,
+    };
     let interrupt = Interrupt::listen()?;
     let which = arguments.which;
+    let parts: Vec<(Which, &str)> = PARTS
+        .into_iter()
+        .filter(|&(part, _)| which.includes(part))
+        .collect();
+    if which == Which::All {
+        say(
+            "\nall parts take about an hour on a quiet machine with two CPUs, most of it the flood",
+        );
+    }
     let mut figures = Map::new();
     figures.insert("machine".to_owned(), machine()?);
-    if which.includes(Which::Latency) {
-        figures.insert("latency".to_owned(), latency::measure(&daemon, &interrupt)?);
-    }
-    if which.includes(Which::Burst) {
-        figures.insert("burst".to_owned(), burst::measure(&daemon, &interrupt)?);
-    }
-    if which.includes(Which::Replay)
-        && let Some(alerts) = sample(ws, which, "replay")?
-    {
-        let material = replay::Material::read(&alerts)?;
-        let replayed = replay::measure(&daemon, &interrupt, &material)?;
-        figures.insert("replay".to_owned(), replayed);
-    }
-    if which.includes(Which::Sections)
-        && let Some(alerts) = sample(ws, which, "sections")?
-    {
-        let sections = sections::measure(ws, &daemon, &interrupt, &alerts)?;
-        figures.insert("sections".to_owned(), sections);
-    }
-    if which.includes(Which::DataPlane) {
-        figures.insert("data_plane".to_owned(), data_plane::measure(ws)?);
-    }
-    if which.includes(Which::Flood) {
-        let flood = flood::measure(ws, &daemon, &interrupt, &arguments.flood)?;
-        figures.insert("flood".to_owned(), flood);
-    }
-    if which.includes(Which::Store) {
-        figures.insert("store".to_owned(), store::measure(&daemon, &interrupt)?);
-    }
-    if which.includes(Which::Restart) {
-        let restarted = restart::measure(&daemon, &interrupt)?;
-        figures.insert("restart".to_owned(), restarted);
-    }
-    if which.includes(Which::Growth) {
-        figures.insert("growth".to_owned(), growth::measure(&daemon, &interrupt)?);
-    }
-    match &arguments.json {
-        Some(path) => write(path, &figures.into()),
+    let measure = |part| one(ws, arguments, &daemon, &interrupt, part);
+    let save = |figures: &Value| match &arguments.json {
+        Some(path) => write(path, figures),
         None => Ok(()),
-    }
+    };
+    parts::run(&parts, figures, || interrupt.check(), measure, save)
 }
 
-/// Alerts of a rule, about that many different offenders all over the address space.
-fn many_alerts(rule: u32, count: u32) -> String {
-    /// Odd, so that the product visits every address once before it visits one again.
-    const STRIDE: u32 = 2_654_435_761;
-    let first_octets = 11..=126_u32;
-    (1..)
-        .map(|number: u32| number.wrapping_mul(STRIDE))
-        .filter(|address| first_octets.contains(&(address >> 24)))
-        .take(count as usize)
-        .map(|address| alert(rule, 10, &Ipv4Addr::from(address).to_string()))
-        .collect()
+/// Measures one part.
+fn one(
+    ws: &Workspace,
+    arguments: &Arguments,
+    daemon: &Path,
+    interrupt: &Interrupt,
+    part: Which,
+) -> parts::Found {
+    let at_most = arguments.at_most.unwrap_or(u32::MAX);
+    let alerts = |name| sample(ws, arguments.which, name);
+    let figures = match part {
+        Which::All => return Ok(None),
+        Which::Latency => latency::measure(daemon, interrupt)?,
+        Which::Burst => burst::measure(daemon, interrupt)?,
+        Which::Replay => {
+            let Some(alerts) = alerts("replay")? else {
+                return Ok(None);
+            };
+            replay::measure(daemon, interrupt, &replay::Material::read(&alerts)?)?
+        }
+        Which::Sections => {
+            let Some(alerts) = alerts("sections")? else {
+                return Ok(None);
+            };
+            sections::measure(ws, daemon, interrupt, &alerts)?
+        }
+        Which::DataPlane => data_plane::measure(ws)?,
+        Which::Flood => flood::measure(ws, daemon, interrupt, &arguments.flood)?,
+        Which::Store => store::measure(daemon, interrupt)?,
+        Which::Restart => restart::measure(daemon, interrupt)?,
+        Which::Growth => growth::measure(daemon, interrupt, at_most)?,
+        Which::Nftables => nftables::measure(daemon, interrupt, at_most)?,
+    };
+    Ok(Some(figures))
 }
 
-/// Waits until that many are banned, and says how long that took.
+/// Waits until that many addresses of a family, `v4` or `v6`, are banned, and says how long that took.
 fn until_banned(
     scene: &Scene,
     interrupt: &Interrupt,
     start: Instant,
+    family: &str,
     count: u32,
 ) -> Result<Duration> {
     const ASK_EVERY: Duration = Duration::from_millis(10);
     const PATIENCE: Duration = Duration::from_secs(120);
     loop {
         let status = scene.status()?;
-        let banned = status["active"]["v4"].as_u64();
+        let banned = status["active"][family].as_u64();
         let banned = banned.context("`arfw status` does not tell how many are banned")?;
         let taken = start.elapsed();
         if banned == u64::from(count) {

@@ -14,47 +14,73 @@ use xtask::netns::{INTERFACE, Link, offender_v4};
 
 use super::figures::{Times, micros};
 use super::probe::Probe;
+use super::{addresses, until_banned};
 use crate::interrupt::Interrupt;
 use crate::scene::{Alerts, Scene, alert};
 use crate::shell::say;
 
 const SIZES: [u16; 2] = [1_000, 10_000];
 
-const ROUNDS: usize = 7;
+pub(super) const ROUNDS: usize = 7;
 
 /// Measures each size several times, each time with a new daemon.
 pub(super) fn measure(daemon: &Path, interrupt: &Interrupt) -> Result<Value> {
     say(format_args!(
         "\nburst: new offenders in one write -> the last one is dropped; {ROUNDS} rounds, milliseconds"
     ));
-    say(
-        "  offenders    written     best   median    worst   after the write returned   CPU us each",
-    );
+    head();
     let sizes: Result<Vec<Value>> = SIZES
         .iter()
-        .map(|&size| rounds(daemon, interrupt, size))
+        .map(|&size| {
+            let batch = Batch {
+                arguments: &["--interface", INTERFACE],
+                standing: 0,
+                size,
+            };
+            rounds(daemon, interrupt, &batch)
+        })
         .collect();
     Ok(json!(sizes?))
 }
 
-fn rounds(daemon: &Path, interrupt: &Interrupt, size: u16) -> Result<Value> {
+/// One write of alerts.
+pub(super) struct Batch<'a> {
+    /// Of the daemon.
+    pub(super) arguments: &'a [&'a str],
+    /// Bans that are there before.
+    pub(super) standing: u32,
+    /// New offenders.
+    pub(super) size: u16,
+}
+
+/// The head of the table of [`rounds`].
+pub(super) fn head() {
+    say(
+        "  bans there  offenders    written     best   median    worst   after the write returned   CPU us each",
+    );
+}
+
+/// Measures one batch several times, each time with a new daemon, and tells it in a row.
+pub(super) fn rounds(daemon: &Path, interrupt: &Interrupt, batch: &Batch) -> Result<Value> {
     let mut from_start = Vec::new();
     let mut from_return = Vec::new();
     let mut write = Vec::new();
     let mut cpu = Vec::new();
     for _ in 0..ROUNDS {
-        let round = round(daemon, interrupt, size)?;
+        let round = round(daemon, interrupt, batch)?;
         from_start.push(round.dropped);
         from_return.push(round.dropped.saturating_sub(round.written));
         write.push(round.written);
-        cpu.push(round.cpu / u32::from(size));
+        cpu.push(round.cpu / u32::from(batch.size));
     }
     let [from_start, from_return, write, cpu] = [from_start, from_return, write, cpu]
         .map(Times::new)
         .map(|times| times.context("nothing was measured"));
     let (from_start, from_return, write, cpu) = (from_start?, from_return?, write?, cpu?);
     say(format_args!(
-        "  {size:>9}   {:>8.2} {:>8.2} {:>8.2} {:>8.2}   {:>8.2} {:>8.2} {:>6} {:>14.2}",
+        "  {:>10}  {:>9}   {:>8.2} {:>8.2} {:>8.2} {:>8.2}   {:>8.2} {:>8.2} {:>6} {:>14.2}",
+        batch.standing,
+        batch.size,
         ms(write.median()),
         ms(from_start.best()),
         ms(from_start.median()),
@@ -65,7 +91,8 @@ fn rounds(daemon: &Path, interrupt: &Interrupt, size: u16) -> Result<Value> {
         micros(cpu.median()),
     ));
     Ok(json!({
-        "offenders": size,
+        "standing": batch.standing,
+        "offenders": batch.size,
         "write": write.json(),
         "from_start": from_start.json(),
         "from_return": from_return.json(),
@@ -82,11 +109,18 @@ struct Round {
     cpu: Duration,
 }
 
-fn round(daemon: &Path, interrupt: &Interrupt, size: u16) -> Result<Round> {
+fn round(daemon: &Path, interrupt: &Interrupt, batch: &Batch) -> Result<Round> {
     let link = Link::new()?;
     let mut scene = Scene::new(daemon, super::BANNING)?;
     let mut alerts = Alerts::open(&scene.alerts())?;
-    scene.start(interrupt, &link.host, &["--interface", INTERFACE])?;
+    scene.start(interrupt, &link.host, batch.arguments)?;
+    let &Batch { standing, size, .. } = batch;
+    let filling = Instant::now();
+    alerts.append(&addresses::alerts(
+        super::BANNING_RULE,
+        addresses::v4(standing),
+    ))?;
+    until_banned(&scene, interrupt, filling, "v4", standing)?;
     let lines: String = (1..=size)
         .map(|number| alert(super::BANNING_RULE, 10, &offender_v4(number).to_string()))
         .collect();
@@ -98,7 +132,8 @@ fn round(daemon: &Path, interrupt: &Interrupt, size: u16) -> Result<Round> {
     let cut = probe.until_dropped(interrupt)?;
     let cpu = scene.cpu_time()? - cpu;
     let banned = scene.bans()?.len();
-    ensure!(banned == usize::from(size), "{banned} of {size} are banned");
+    let expected = standing as usize + usize::from(size);
+    ensure!(banned == expected, "{banned} of {expected} are banned");
     scene.stop()?;
     Ok(Round {
         written,

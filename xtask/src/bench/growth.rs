@@ -3,8 +3,8 @@
 //! The maps have room for an eighth more than there are bans. Memory of the daemon is its share of pages in use over
 //! that of the same daemon without a ban; that of the kernel is what it charges for the maps which the daemon holds.
 
-use std::collections::BTreeMap;
-use std::fs;
+mod memory;
+
 use std::path::Path;
 use std::time::{Duration, Instant};
 
@@ -14,7 +14,7 @@ use xtask::netns::{INTERFACE, Link, offender_v4};
 
 use super::figures::{Times, micros};
 use super::probe::Probe;
-use super::{SILENT, until_banned};
+use super::{SILENT, addresses, until_banned};
 use crate::interrupt::Interrupt;
 use crate::scene::{Alerts, Scene, alert};
 use crate::shell::say;
@@ -34,18 +34,22 @@ const LOAD: u32 = 100_000;
 const ASK_EVERY: Duration = Duration::from_millis(10);
 
 /// Measures each size once.
-pub(super) fn measure(daemon: &Path, interrupt: &Interrupt) -> Result<Value> {
+pub(super) fn measure(daemon: &Path, interrupt: &Interrupt, at_most: u32) -> Result<Value> {
     say(
         "\ngrowth: IPv4 bans that stand; one new ban in microseconds, memory in kB, over that of no ban for the daemon",
     );
     say(
         "       bans   new: median        p99   alerts/s   daemon kB  bytes a ban   kernel maps kB",
     );
-    let sizes: Result<Vec<Value>> = SIZES
-        .iter()
-        .map(|&size| at(daemon, interrupt, size))
+    let mut sizes = SIZES.map(|size| size.min(at_most)).to_vec();
+    sizes.dedup();
+    let sizes: Result<Vec<Value>> = sizes
+        .into_iter()
+        .map(|size| at(daemon, interrupt, size))
         .collect();
-    Ok(json!(sizes?))
+    let sizes = sizes?;
+    let memory = memory::measure(daemon, interrupt, at_most)?;
+    Ok(json!({ "sizes": sizes, "memory": memory }))
 }
 
 fn at(daemon: &Path, interrupt: &Interrupt, size: u32) -> Result<Value> {
@@ -55,12 +59,12 @@ fn at(daemon: &Path, interrupt: &Interrupt, size: u32) -> Result<Value> {
     let room = (size + size / 8 + u32::from(OFFENDERS)).to_string();
     let arguments = ["--interface", INTERFACE, "--max-bans", &room];
     scene.start(interrupt, &link.host, &arguments)?;
-    let empty = daemon_kb(&scene)?;
+    let empty = memory::daemon_bytes(&scene)?;
     let start = Instant::now();
-    alerts.append(&super::many_alerts(RULE, size))?;
-    until_banned(&scene, interrupt, start, size)?;
-    let full = daemon_kb(&scene)?.saturating_sub(empty);
-    let kernel = maps_kb(&scene)?;
+    alerts.append(&addresses::alerts(RULE, addresses::v4(size)))?;
+    until_banned(&scene, interrupt, start, "v4", size)?;
+    let full = memory::daemon_bytes(&scene)?.saturating_sub(empty);
+    let kernel = memory::maps_bytes(&scene)?;
 
     let mut times = Vec::new();
     for number in 1..=OFFENDERS {
@@ -89,43 +93,19 @@ fn at(daemon: &Path, interrupt: &Interrupt, size: u32) -> Result<Value> {
     let rate = f64::from(LOAD) / start.elapsed().as_secs_f64();
     scene.stop()?;
     say(format_args!(
-        "{size:>11} {:>13.1} {:>10.1} {rate:>10.0} {full:>11} {:>12} {kernel:>16}",
+        "{size:>11} {:>13.1} {:>10.1} {rate:>10.0} {:>11} {:>12} {:>16}",
         micros(times.median()),
         micros(times.percentile(99)),
-        full * 1024 / u64::from(size),
+        full / 1024,
+        full / u64::from(size),
+        kernel / 1024,
     ));
     Ok(json!({
         "bans": size,
         "new_ban": times.json(),
         "alerts_per_second": rate,
-        "daemon_empty_kb": empty,
-        "daemon_over_empty_kb": full,
-        "kernel_maps_kb": kernel,
+        "daemon_empty_kb": empty / 1024,
+        "daemon_over_empty_kb": full / 1024,
+        "kernel_maps_kb": kernel / 1024,
     }))
-}
-
-/// The daemon's share of the pages that it uses.
-fn daemon_kb(scene: &Scene) -> Result<u64> {
-    let pid = scene.pid().context("the daemon does not run")?;
-    let text = fs::read_to_string(format!("/proc/{pid}/smaps_rollup"))?;
-    number(&text, "Pss:").context("the kernel tells no Pss of the daemon")
-}
-
-/// What the kernel charges for the maps that the daemon has open, each once.
-fn maps_kb(scene: &Scene) -> Result<u64> {
-    let pid = scene.pid().context("the daemon does not run")?;
-    let mut maps = BTreeMap::new();
-    for entry in fs::read_dir(format!("/proc/{pid}/fdinfo"))? {
-        // One that was closed meanwhile is none of its maps.
-        let text = fs::read_to_string(entry?.path()).unwrap_or_default();
-        if let (Some(map), Some(bytes)) = (number(&text, "map_id:"), number(&text, "memlock:")) {
-            maps.insert(map, bytes);
-        }
-    }
-    Ok(maps.values().sum::<u64>() / 1024)
-}
-
-fn number(text: &str, name: &str) -> Option<u64> {
-    let rest = text.lines().find_map(|line| line.strip_prefix(name))?;
-    rest.split_whitespace().next()?.parse().ok()
 }

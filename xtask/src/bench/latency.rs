@@ -25,8 +25,9 @@ use crate::interrupt::Interrupt;
 use crate::scene::alert;
 use crate::shell::say;
 use fail2ban::Fail2ban;
-use load::Load;
-use ours::{ENFORCERS, Ours};
+pub(super) use load::Load;
+use ours::ENFORCERS;
+pub(super) use ours::Ours;
 use script::Script;
 
 /// Offenders of each of ours, of the script, and of each fail2ban, which takes half a second for one.
@@ -38,7 +39,7 @@ const OF_FAIL2BAN: u16 = 20;
 const TURN: u16 = 10;
 
 /// Something that bans whoever is reported to it.
-trait Way {
+pub(super) trait Way {
     /// Reports an address, and returns when the clock started.
     fn report(&mut self, link: &Link, offender: &str) -> Result<Instant>;
 
@@ -59,7 +60,7 @@ trait Way {
 }
 
 /// One of those that are compared, in namespaces of its own.
-struct Side {
+pub(super) struct Side {
     label: &'static str,
     offenders: u16,
     way: Box<dyn Way>,
@@ -71,7 +72,7 @@ struct Side {
 }
 
 impl Side {
-    fn new(label: &'static str, offenders: u16, link: Link, way: Box<dyn Way>) -> Self {
+    pub(super) fn new(label: &'static str, offenders: u16, link: Link, way: Box<dyn Way>) -> Self {
         Self {
             label,
             offenders,
@@ -106,7 +107,7 @@ impl Side {
     }
 
     /// Its next few offenders, if it has not had all.
-    fn turn(&mut self, interrupt: &Interrupt) -> Result<()> {
+    pub(super) fn turn(&mut self, interrupt: &Interrupt) -> Result<()> {
         let end = (self.next.max(1) + TURN).min(self.offenders + 1);
         while self.next < end {
             self.ban(interrupt)?;
@@ -114,7 +115,7 @@ impl Side {
         Ok(())
     }
 
-    fn is_done(&self) -> bool {
+    pub(super) fn is_done(&self) -> bool {
         self.next > self.offenders
     }
 }
@@ -187,7 +188,7 @@ fn peers(interrupt: &Interrupt) -> Result<Vec<Side>> {
     Ok(sides)
 }
 
-fn head(title: &str) {
+pub(super) fn head(title: &str) {
     say(format_args!("{title:<46}    n{}  times ours", Times::HEAD));
 }
 
@@ -204,7 +205,7 @@ fn row(label: &str, times: &Times, ours: Option<Duration>) {
 }
 
 /// Stops all of them, and tells each beside the first one.
-fn tell(sides: Vec<Side>) -> Result<Value> {
+pub(super) fn tell(sides: Vec<Side>) -> Result<Value> {
     let mut first = None;
     let mut gaps = Vec::new();
     let mut told = Vec::new();

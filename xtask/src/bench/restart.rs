@@ -12,7 +12,7 @@ use serde_json::{Value, json};
 use xtask::netns::{INTERFACE, Link};
 
 use super::figures::{Times, micros};
-use super::{many_alerts, until_banned};
+use super::{addresses, until_banned};
 use crate::interrupt::Interrupt;
 use crate::scene::{Alerts, Scene};
 use crate::shell::say;
@@ -45,9 +45,9 @@ fn rounds(daemon: &Path, interrupt: &Interrupt, size: u32) -> Result<Value> {
     scene.start(interrupt, &link.host, &arguments)?;
     let start = Instant::now();
     alerts
-        .append(&many_alerts(super::BANNING_RULE, size))
+        .append(&addresses::alerts(super::BANNING_RULE, addresses::v4(size)))
         .context("cannot append alerts")?;
-    until_banned(&scene, interrupt, start, size)?;
+    until_banned(&scene, interrupt, start, "v4", size)?;
     // From here on, all of it is in the store.
     scene.stop()?;
 

@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 use xtask::netns::{INTERFACE, Link};
 
 use super::figures::Times;
-use super::{many_alerts, until_banned};
+use super::{addresses, until_banned};
 use crate::interrupt::Interrupt;
 use crate::scene::{Alerts, Scene};
 use crate::shell::say;
@@ -27,7 +27,7 @@ pub(super) fn measure(daemon: &Path, interrupt: &Interrupt) -> Result<Value> {
     say(format_args!(
         "\nstore: {BANS} alerts about as many new offenders in one write, until all are banned and stored; {ROUNDS} rounds in turns"
     ));
-    let alerts = many_alerts(super::BANNING_RULE, BANS);
+    let alerts = addresses::alerts(super::BANNING_RULE, addresses::v4(BANS));
     let (mut on_disk, mut in_memory) = (Vec::new(), Vec::new());
     for _ in 0..ROUNDS {
         on_disk.push(round(daemon, interrupt, &env::temp_dir(), &alerts)?);
@@ -65,7 +65,7 @@ fn round(daemon: &Path, interrupt: &Interrupt, parent: &Path, lines: &str) -> Re
     )?;
     let start = Instant::now();
     alerts.append(lines).context("cannot append alerts")?;
-    until_banned(&scene, interrupt, start, BANS)?;
+    until_banned(&scene, interrupt, start, "v4", BANS)?;
     // An orderly end is one after everything has been written.
     scene.stop()?;
     Ok(start.elapsed())

@@ -61,7 +61,7 @@ impl Filter for Ours {
         let start = Instant::now();
         let mut alerts = Alerts::open(&self.0.alerts())?;
         alerts.append(&lines).context("cannot append alerts")?;
-        until_banned(&self.0, interrupt, start, u32::from(bans)).map(drop)
+        until_banned(&self.0, interrupt, start, "v4", u32::from(bans)).map(drop)
     }
 
     fn stop(&mut self) -> Result<()> {

@@ -13,7 +13,7 @@ use crate::scene::{Alerts, alert};
 const PER_SECOND: u32 = 10_000;
 
 /// Appends alerts at a steady rate.
-pub(super) struct Load {
+pub(in crate::bench) struct Load {
     start: Instant,
     stop: Arc<AtomicBool>,
     thread: JoinHandle<Result<u32>>,

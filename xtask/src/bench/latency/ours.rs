@@ -8,7 +8,7 @@ use xtask::netns::{INTERFACE, Link};
 
 use super::Way;
 use super::load::Load;
-use crate::bench::{BANNING, BANNING_RULE};
+use crate::bench::{BANNING, BANNING_RULE, addresses, until_banned};
 use crate::interrupt::Interrupt;
 use crate::scene::{Alerts, Scene, alert};
 
@@ -30,7 +30,7 @@ pub(super) const ENFORCERS: [(&str, &[&str]); 4] = [
 ];
 
 /// A daemon with one of the enforcers.
-pub(super) struct Ours {
+pub(in crate::bench) struct Ours {
     scene: Scene,
     alerts: Alerts,
     told: usize,
@@ -38,7 +38,7 @@ pub(super) struct Ours {
 
 impl Ours {
     /// Starts it in the host's namespace.
-    pub(super) fn start(
+    pub(in crate::bench) fn start(
         daemon: &Path,
         interrupt: &Interrupt,
         link: &Link,
@@ -52,6 +52,16 @@ impl Ours {
             alerts,
             told: 0,
         })
+    }
+
+    /// Bans that many others first.
+    pub(in crate::bench) fn fill(&mut self, interrupt: &Interrupt, count: u32) -> Result<()> {
+        let start = Instant::now();
+        let lines = addresses::alerts(BANNING_RULE, addresses::v4(count));
+        self.alerts.append(&lines).context("cannot append alerts")?;
+        until_banned(&self.scene, interrupt, start, "v4", count)?;
+        self.told += count as usize;
+        Ok(())
     }
 }
 
