@@ -21,18 +21,20 @@ pub(crate) fn judge(packet: impl Packet) -> Outcome {
 
 #[inline(always)]
 fn judge_source(source: Source, len: u64) -> Outcome {
-    let exact = match source {
-        Source::V4(addr) if maps::front_v4(addr) => judge_v4(addr, len),
-        Source::V6(addr) if maps::front_v6(addr) || is_front_wide(addr) => judge_v6(addr, len),
-        Source::V4(_) | Source::V6(_) => return Outcome::Clean,
+    let (exact, is_behind_front) = match source {
+        Source::V4(addr) if maps::front_v4(addr) => (judge_v4(addr, len), true),
+        Source::V6(addr) if maps::front_v6(addr) => (judge_v6(addr, len), true),
+        Source::V4(_) => return Outcome::Clean,
+        // No address here is banned by itself. A prefix shorter than /64 may still hold it.
+        Source::V6(_) => (Outcome::Clean, false),
     };
     if let Outcome::Banned = exact {
         return exact;
     }
     // A ban of the address that is over, or that is a shadow, does not keep a prefix's from dropping.
     let prefix = match source {
-        Source::V4(addr) if maps::is_on(setting::PREFIXES_V4) => BanEntry::of_prefix_v4(addr),
-        Source::V6(addr) if maps::is_on(setting::PREFIXES_V6) => BanEntry::of_prefix_v6(addr),
+        Source::V4(addr) if is_in_prefix_v4(addr) => BanEntry::of_prefix_v4(addr),
+        Source::V6(addr) if is_in_prefix_v6(addr, is_behind_front) => BanEntry::of_prefix_v6(addr),
         Source::V4(_) | Source::V6(_) => None,
     };
     match (exact, prefix.map(|ban| judge_prefix(source, &ban, len))) {
@@ -67,10 +69,20 @@ fn judge_v6(addr: AddrV6, len: u64) -> Outcome {
     place.map_or(Outcome::Clean, |ban| judge_ban(&ban, len))
 }
 
-/// Only asked after the bit of the /64, which is clear for most, and only while such prefixes exist.
+/// Whether a prefix may hold the address, whose front bit is set.
 #[inline(always)]
-fn is_front_wide(addr: AddrV6) -> bool {
-    maps::is_on(setting::WIDE_V6) && maps::front_wide_v6(addr)
+fn is_in_prefix_v4(addr: AddrV4) -> bool {
+    maps::is_on(setting::PREFIXES_V4) && maps::prefix_front_v4(addr)
+}
+
+/// Whether a prefix may hold the address. One of /64 and longer sets the front bit too, so that for most the bit of
+/// the /32 alone is looked at, which is the same for many senders.
+#[inline(always)]
+fn is_in_prefix_v6(addr: AddrV6, is_behind_front: bool) -> bool {
+    let settings = maps::settings();
+    settings & setting::PREFIXES_V6 != 0
+        && (settings & setting::WIDE_V6 != 0 && maps::prefix_front_wide_v6(addr)
+            || is_behind_front && maps::prefix_front_v6(addr))
 }
 
 #[inline(always)]

@@ -53,6 +53,15 @@ pub mod map {
     /// Bitmap in an array of `u64`: a set bit says that something in an IPv6 /64 with that hash may be banned,
     /// or, by another hash, that a prefix shorter than /64 in that /32 is.
     pub const FRONT_V6: &str = "FRONT_V6";
+    /// Bitmap as `FRONT_V4`, whose bits prefixes alone set: only behind one that is set the trie is searched.
+    ///
+    /// Prefixes set the bits of `FRONT_V4` too, which is looked at first. Pins without this map are of the same
+    /// version: user space makes and fills it before a program that knows it is in its place, and what an older one
+    /// has left in it is mended at the next start. The same holds for the next map.
+    pub const PREFIX_FRONT_V4: &str = "PREFIX_FRONT_V4";
+    /// Bitmap as `FRONT_V6`, whose bits prefixes alone set. The bit of a /32 is looked at here only; that of `FRONT_V6`
+    /// is for programs that do not know this map.
+    pub const PREFIX_FRONT_V6: &str = "PREFIX_FRONT_V6";
     /// Per-CPU array of [`Total`](crate::Total), indexed by [`slot::index`](crate::slot::index).
     pub const STATS: &str = "STATS";
     /// Array of `u32`, indexed by [`slot::cell`](crate::slot::cell): which slot of `STATS` is whose.
@@ -62,7 +71,7 @@ pub mod map {
     pub const ABI: &str = "ABI";
 
     /// Every map, in the order in which they are described.
-    pub const ALL: [&str; 17] = [
+    pub const ALL: [&str; 19] = [
         BANS_V4,
         BANS_V6,
         DETAILS_V4,
@@ -77,6 +86,8 @@ pub mod map {
         SETTINGS,
         FRONT_V4,
         FRONT_V6,
+        PREFIX_FRONT_V4,
+        PREFIX_FRONT_V6,
         STATS,
         INTERFACES,
         ABI,

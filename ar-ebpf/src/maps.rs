@@ -64,6 +64,12 @@ static FRONT_V4: Array<u64, { FRONT_WORDS as usize }> = Array::new();
 static FRONT_V6: Array<u64, { FRONT_WORDS as usize }> = Array::new();
 
 #[btf_map]
+static PREFIX_FRONT_V4: Array<u64, { FRONT_WORDS as usize }> = Array::new();
+
+#[btf_map]
+static PREFIX_FRONT_V6: Array<u64, { FRONT_WORDS as usize }> = Array::new();
+
+#[btf_map]
 static STATS: PerCpuArray<Total, { slot::TOTALS as usize }> = PerCpuArray::new();
 
 #[btf_map]
@@ -341,13 +347,19 @@ fn key_v6(addr: AddrV6) -> Aligned<NetworkV6> {
     Aligned::new(128, NetworkV6 { octets })
 }
 
+/// The bits of [`ar_ebpf::setting`] that are set.
+#[inline(always)]
+pub(crate) fn settings() -> u32 {
+    SETTINGS.get_ptr(0).map_or(0, |settings| {
+        // SAFETY: as in `is_set`.
+        unsafe { settings.read_volatile() }
+    })
+}
+
 /// Whether this bit of [`ar_ebpf::setting`] is set.
 #[inline(always)]
 pub(crate) fn is_on(setting: u32) -> bool {
-    SETTINGS.get_ptr(0).is_some_and(|settings| {
-        // SAFETY: as in `is_set`.
-        unsafe { settings.read_volatile() & setting != 0 }
-    })
+    settings() & setting != 0
 }
 
 /// Whether something in the /24 of `addr` may be banned.
@@ -368,11 +380,29 @@ pub(crate) fn front_v6(addr: AddrV6) -> bool {
     )
 }
 
+/// Whether a prefix may be banned that holds something of the /24 of `addr`.
+#[inline(always)]
+pub(crate) fn prefix_front_v4(addr: AddrV4) -> bool {
+    is_set(
+        PREFIX_FRONT_V4.get_ptr(FrontBit::of_v4(addr).word()),
+        FrontBit::of_v4(addr),
+    )
+}
+
+/// Whether a prefix of /64 or longer may be banned in an IPv6 /64 that shares the hash of `addr`.
+#[inline(always)]
+pub(crate) fn prefix_front_v6(addr: AddrV6) -> bool {
+    is_set(
+        PREFIX_FRONT_V6.get_ptr(FrontBit::of_v6(addr).word()),
+        FrontBit::of_v6(addr),
+    )
+}
+
 /// Whether a prefix shorter than /64 may be banned in an IPv6 /32 that shares the hash of `addr`.
 #[inline(always)]
-pub(crate) fn front_wide_v6(addr: AddrV6) -> bool {
+pub(crate) fn prefix_front_wide_v6(addr: AddrV6) -> bool {
     is_set(
-        FRONT_V6.get_ptr(FrontBit::of_v6_wide(addr).word()),
+        PREFIX_FRONT_V6.get_ptr(FrontBit::of_v6_wide(addr).word()),
         FrontBit::of_v6_wide(addr),
     )
 }

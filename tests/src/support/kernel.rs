@@ -41,6 +41,7 @@ pub struct Kernel {
     bans_v6: BansV6,
     front_v4: Array<MapData, u64>,
     front_v6: Array<MapData, u64>,
+    prefix_fronts: [Array<MapData, u64>; 2],
     stats: PerCpuArray<MapData, Total>,
 }
 
@@ -123,6 +124,10 @@ impl Kernel {
             bans_v6: BansV6::new(&mut take)?,
             front_v4: take(map::FRONT_V4)?.try_into()?,
             front_v6: take(map::FRONT_V6)?.try_into()?,
+            prefix_fronts: [
+                take(map::PREFIX_FRONT_V4)?.try_into()?,
+                take(map::PREFIX_FRONT_V6)?.try_into()?,
+            ],
             stats: take(map::STATS)?.try_into()?,
             ebpf,
             program,
@@ -211,19 +216,23 @@ impl Kernel {
         Ok(())
     }
 
-    /// How many words of the front bitmaps have a bit set.
+    /// How many words of the front bitmaps, and of those of prefixes, have a bit set.
     ///
     /// # Errors
     ///
     /// When the kernel refuses the look-up.
-    pub fn front_words(&self) -> anyhow::Result<usize> {
-        let mut set = 0;
-        for front in [&self.front_v4, &self.front_v6] {
-            for word in front.iter() {
+    pub fn front_words(&self) -> anyhow::Result<(usize, usize)> {
+        let set = |fronts: [&Array<MapData, u64>; 2]| -> anyhow::Result<usize> {
+            let mut set = 0;
+            for word in fronts.into_iter().flat_map(Array::iter) {
                 set += usize::from(word? != 0);
             }
-        }
-        Ok(set)
+            Ok(set)
+        };
+        Ok((
+            set([&self.front_v4, &self.front_v6])?,
+            set(self.prefix_fronts.each_ref())?,
+        ))
     }
 
     fn front_of(&mut self, addr: IpAddr) -> (&mut Array<MapData, u64>, FrontBit) {

@@ -105,7 +105,7 @@ impl Scene {
     }
 
     pub(super) fn is_front_empty(&self) -> bool {
-        self.kernel.front_words().expect("the maps can be read") == 0
+        self.kernel.front_words().expect("the maps can be read") == (0, 0)
     }
 }
 

@@ -39,7 +39,7 @@ pub(super) trait Address: Pod + Ord + Send {
     fn network_addr(network: Self::Network) -> IpAddr;
     /// The bits that must be set for a prefix to be found.
     fn front_bits(prefix: Prefix) -> Box<dyn Iterator<Item = FrontBit>>;
-    /// Whether only the second look at the front bitmap finds the prefix.
+    /// Whether only the look at the bit of its /32 finds the prefix.
     fn is_wide(prefix: Prefix) -> bool;
 }
 
@@ -51,6 +51,7 @@ pub(super) struct Maps {
     pub(super) overflow: &'static str,
     pub(super) hashing: &'static str,
     pub(super) front: &'static str,
+    pub(super) prefix_front: &'static str,
     pub(super) prefixes: &'static str,
     pub(super) allow: &'static str,
 }
@@ -67,6 +68,7 @@ impl Address for AddrV4 {
         overflow: map::OVERFLOW_V4,
         hashing: map::HASHING_V4,
         front: map::FRONT_V4,
+        prefix_front: map::PREFIX_FRONT_V4,
         prefixes: map::PREFIXES_V4,
         allow: map::ALLOW_V4,
     };
@@ -149,6 +151,7 @@ impl Address for AddrV6 {
         overflow: map::OVERFLOW_V6,
         hashing: map::HASHING_V6,
         front: map::FRONT_V6,
+        prefix_front: map::PREFIX_FRONT_V6,
         prefixes: map::PREFIXES_V6,
         allow: map::ALLOW_V6,
     };

@@ -26,10 +26,12 @@ const ANY: u64 = 0;
 pub(super) struct Prefixes<A: Address> {
     pub(super) bans: LpmTrie<MapData, A::Network, PrefixBan>,
     pub(super) allow: LpmTrie<MapData, A::Network, u32>,
+    /// The bits of prefixes alone. The caller's bitmap has them too, and those of addresses.
+    front: Front,
     /// Each prefix's own end, in nanoseconds of the kernel's clock.
     pub(super) ends: BTreeMap<Prefix, u64>,
     pub(super) allowed: BTreeSet<Prefix>,
-    /// How many are found only by the second look at the front bitmap.
+    /// How many are found only by the look at the bit of their /32.
     wide: usize,
     /// Those of `ends` that somebody else has removed.
     pub(super) missing: BTreeSet<Prefix>,
@@ -41,23 +43,26 @@ pub(super) struct Prefixes<A: Address> {
 
 impl<A: Address> Prefixes<A> {
     /// Takes maps that may hold something, and mends what a crash between two writes has left.
-    pub(super) fn adopt(bans: Map, allow: Map) -> anyhow::Result<Self> {
+    pub(super) fn adopt(bans: Map, allow: Map, front: Map) -> anyhow::Result<Self> {
+        let bans = LpmTrie::<_, _, PrefixBan>::try_from(bans)?;
+        let mut ends = BTreeMap::new();
+        for entry in bans.iter() {
+            let (key, ban) = entry.context("cannot read the bans of prefixes")?;
+            if let Some(prefix) = prefix::<A>(&key) {
+                ends.insert(prefix, ban.own_expires_at_ns);
+            }
+        }
         let mut prefixes = Self {
-            bans: LpmTrie::try_from(bans)?,
+            bans,
             allow: LpmTrie::try_from(allow)?,
-            ends: BTreeMap::new(),
+            front: Front::adopt(front, bits_of::<A>(&ends))?,
+            ends,
             allowed: BTreeSet::new(),
             wide: 0,
             missing: BTreeSet::new(),
             strangers: BTreeSet::new(),
             written: None,
         };
-        for entry in prefixes.bans.iter() {
-            let (key, ban) = entry.context("cannot read the bans of prefixes")?;
-            if let Some(prefix) = prefix::<A>(&key) {
-                prefixes.ends.insert(prefix, ban.own_expires_at_ns);
-            }
-        }
         for key in prefixes.allow.keys() {
             let key = key.context("cannot read the allowed networks")?;
             prefixes.allowed.extend(prefix::<A>(&key));
@@ -72,7 +77,7 @@ impl<A: Address> Prefixes<A> {
 
     /// The bits of every prefix.
     pub(super) fn front_bits(&self) -> impl Iterator<Item = FrontBit> {
-        self.ends.keys().flat_map(|&prefix| A::front_bits(prefix))
+        bits_of::<A>(&self.ends)
     }
 
     /// The bits of [`setting`] that stand for this family.
@@ -109,7 +114,9 @@ impl<A: Address> Prefixes<A> {
             None => {
                 // The bits first: a ban in the map must never be hidden by them.
                 self.wide += usize::from(A::is_wide(prefix));
-                front.hold(A::front_bits(prefix))?;
+                let held = front.hold(A::front_bits(prefix));
+                // In either case: both bitmaps count what is to be forgotten again.
+                self.front.hold(A::front_bits(prefix)).and(held)?;
                 new
             }
         };
@@ -166,7 +173,8 @@ impl<A: Address> Prefixes<A> {
         self.ends.remove(&prefix);
         self.missing.remove(&prefix);
         self.wide -= usize::from(A::is_wide(prefix));
-        front.release(A::front_bits(prefix))
+        let released = front.release(A::front_bits(prefix));
+        self.front.release(A::front_bits(prefix)).and(released)
     }
 
     /// Makes the kernel allow exactly those of `networks` that are of this family; what is new comes first.
@@ -270,6 +278,10 @@ impl<A: Address> Prefixes<A> {
         value.ban.expires_at_ns = ends.fold(value.own_expires_at_ns, |end, &other| end.max(other));
         value
     }
+}
+
+fn bits_of<A: Address>(ends: &BTreeMap<Prefix, u64>) -> impl Iterator<Item = FrontBit> {
+    ends.keys().flat_map(|&prefix| A::front_bits(prefix))
 }
 
 /// The bans of a map that somebody else keeps.

@@ -37,7 +37,11 @@ impl<A: Address> Table<A> {
         clock: KernelClock,
         found: &mut Vec<Enforced>,
     ) -> anyhow::Result<Self> {
-        let prefixes = Prefixes::adopt(take(A::MAPS.prefixes)?, take(A::MAPS.allow)?)?;
+        let prefixes = Prefixes::adopt(
+            take(A::MAPS.prefixes)?,
+            take(A::MAPS.allow)?,
+            take(A::MAPS.prefix_front)?,
+        )?;
         let front = take(A::MAPS.front)?;
         let kernel = Kernel::take(take)?;
         let bans = Bans::adopt(kernel, older, max_bans, clock, |address, ban| {
