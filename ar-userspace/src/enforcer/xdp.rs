@@ -115,7 +115,6 @@ impl Xdp {
         settings: &Settings,
         clock: KernelClock,
     ) -> anyhow::Result<(Self, Vec<Enforced>)> {
-        let mut found = Vec::new();
         let interfaces = interface::at_start(&settings.interfaces)?;
         bpffs::prepare(&settings.pin_dir)?;
         let older = version::check(&settings.pin_dir)?;
@@ -124,6 +123,8 @@ impl Xdp {
         }
         let older_room = older.as_ref().map(Older::room).transpose()?.flatten();
         let max_bans = settings.max_bans.max(older_room.unwrap_or(0));
+        // Memory only as far as it is used, without a copy at each growth.
+        let mut found = Vec::with_capacity(max_bans as usize);
         let mut kernel = load(&settings.pin_dir, max_bans)?;
         let mut abi = Array::<_, u32>::try_from(take(&mut kernel, map::ABI)?)?;
         let mut write_version = || {
