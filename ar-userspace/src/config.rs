@@ -169,6 +169,9 @@ pub enum Location {
 pub struct AgentId(Arc<str>);
 
 impl AgentId {
+    /// The manager's own number.
+    pub const MANAGER: &str = "000";
+
     /// Pads a number.
     #[must_use]
     pub fn new(number: u32) -> Self {
@@ -191,7 +194,7 @@ impl AgentId {
     /// Whether it is the manager's own number.
     #[must_use]
     pub fn is_manager(&self) -> bool {
-        &*self.0 == "000"
+        &*self.0 == Self::MANAGER
     }
 }
 

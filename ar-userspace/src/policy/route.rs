@@ -53,7 +53,11 @@ pub enum Unreached {
 #[must_use]
 pub fn target(location: &Location, agent_id: Option<&str>) -> Target {
     match location {
-        Location::Local => match agent_id.and_then(AgentId::parse) {
+        // Most alerts are the manager's own, and need no number of their own.
+        Location::Local => match agent_id
+            .filter(|id| *id != AgentId::MANAGER)
+            .and_then(AgentId::parse)
+        {
             Some(agent) if !agent.is_manager() => Target::Agent(agent),
             _ => Target::Server,
         },

@@ -270,3 +270,37 @@ fn maps_of_a_newer_version_are_refused_and_left_as_they_are() -> Result<()> {
     ensure!(released.status.success(), "{released:?}");
     Ok(())
 }
+
+/// Pins of this version from before prefixes had bitmaps of their own: those are made, and filled in time.
+#[test]
+fn a_banned_network_stands_through_a_start_on_pins_without_its_bitmap() -> Result<()> {
+    let (link, home) = (Link::new()?, Home::new(CONF)?);
+    let mut daemon = home.start(&link, &[])?;
+    let mut stream = Stream::start(&link)?;
+    // Without the neighbour.
+    let network = "198.18.0.6/31";
+    let output = home.output(&["ban", network, "--for", "10m", "--force"])?;
+    ensure!(output.status.success(), "{output:?}");
+    let dropped = || Ok(old_pins::total(home.pin_dir(), Outcome::Banned)?.0);
+    stream.is_banned_by(dropped)?;
+    let mut tally = Tally::of("starts on pins without bitmaps of prefixes");
+    for _ in 0..fault::times(3, 50) {
+        daemon.crash()?;
+        for name in [map::PREFIX_FRONT_V4, map::PREFIX_FRONT_V6] {
+            fs::remove_file(home.pin_dir().join(name.to_lowercase()))?;
+        }
+        daemon = home.start(&link, &[])?;
+        tally.tried();
+        let passed = stream.passed()?;
+        tally.lost(passed, format!("{passed} packets passed"));
+        // The program that runs now counts as well.
+        stream.is_banned_by(dropped)?;
+    }
+    let output = home.output(&["unban", network])?;
+    ensure!(output.status.success(), "{output:?}");
+    stream.arrives(Stream::offender())?;
+    stream.stop()?;
+    daemon.stop(Signal::TERM)?;
+    ensure!(home.output(&["stop", "--release"])?.status.success());
+    tally.end()
+}
