@@ -3,6 +3,8 @@
 //! The model asks of every ban whether it covers the source and is not over. No daemon takes part, so an
 //! end that comes is obeyed by the program alone.
 
+mod bitmaps;
+
 use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::path::{Path, PathBuf};
@@ -102,6 +104,11 @@ impl Scene {
         let enforced = self.enforcer.enforced(clock::kernel_clock());
         let enforced = enforced.expect("the maps can be read").into_iter();
         enforced.map(|ban| (ban.offender, ban)).collect()
+    }
+
+    /// Whether no bit of a prefix is set, whatever addresses have set.
+    fn is_prefix_front_empty(&self) -> bool {
+        self.kernel.front_words().expect("the maps can be read").1 == 0
     }
 
     pub(super) fn is_front_empty(&self) -> bool {
