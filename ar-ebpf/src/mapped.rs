@@ -90,6 +90,11 @@ impl<V: Pod> Mapped<V> {
         (index < self.elements).then(|| self.copy(index, self.word(index, 0)))
     }
 
+    /// Every element with its index, in order.
+    pub fn all(&self) -> impl Iterator<Item = (u32, V)> {
+        (0..self.elements).map(|index| (index, self.copy(index, self.word(index, 0))))
+    }
+
     /// The elements whose first word is not zero, each with its index, in order.
     pub fn begun(&self) -> impl Iterator<Item = (u32, V)> {
         (0..self.elements).filter_map(|index| {

@@ -58,16 +58,16 @@ static ALLOW_V6: LpmTrie<NetworkV6, u32, { MAX_ALLOWED as usize }> = LpmTrie::ne
 static SETTINGS: Array<u32, 1> = Array::new();
 
 #[btf_map]
-static FRONT_V4: Array<u64, { FRONT_WORDS as usize }> = Array::new();
+static FRONT_V4: Array<u64, { FRONT_WORDS as usize }, PLACES_FLAGS> = Array::new();
 
 #[btf_map]
-static FRONT_V6: Array<u64, { FRONT_WORDS as usize }> = Array::new();
+static FRONT_V6: Array<u64, { FRONT_WORDS as usize }, PLACES_FLAGS> = Array::new();
 
 #[btf_map]
-static PREFIX_FRONT_V4: Array<u64, { FRONT_WORDS as usize }> = Array::new();
+static PREFIX_FRONT_V4: Array<u64, { FRONT_WORDS as usize }, PLACES_FLAGS> = Array::new();
 
 #[btf_map]
-static PREFIX_FRONT_V6: Array<u64, { FRONT_WORDS as usize }> = Array::new();
+static PREFIX_FRONT_V6: Array<u64, { FRONT_WORDS as usize }, PLACES_FLAGS> = Array::new();
 
 #[btf_map]
 static STATS: PerCpuArray<Total, { slot::TOTALS as usize }> = PerCpuArray::new();

@@ -36,7 +36,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use anyhow::Context as _;
+use anyhow::{Context as _, anyhow};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio::time::{MissedTickBehavior, interval};
@@ -186,16 +186,26 @@ pub async fn run(
         alarm: Alarm::new().context("cannot make a timer")?,
         lines: log.as_ref().and_then(ResponsesLog::lines),
     };
+    // With a million bans, either takes half a second.
+    let (started, restored) = std::thread::scope(|threads| {
+        let restored = std::thread::Builder::new()
+            .name("restore".to_owned())
+            .spawn_scoped(threads, || Daemon::restore(&settings, &store, records))
+            .context("cannot start a thread")?;
+        let started = enforcer()?;
+        let restored = restored.join().map_err(|_| anyhow!("its thread panicked"));
+        Ok::<_, anyhow::Error>((started, restored.flatten()))
+    })?;
     let Started {
         enforcer,
         limits,
         found: enforced,
         succeeds,
-    } = enforcer()?;
+    } = started;
     if let Some(warning) = clock::warning() {
         tracing::warn!("{warning}");
     }
-    let restored = match Daemon::restore(&settings, &store, records, limits) {
+    let restored = match restored.context("cannot restore the bans") {
         Ok(restored) => restored,
         Err(error) => {
             let leave = match enforced.is_empty() {

@@ -119,6 +119,12 @@ impl Ledger {
         ledger
     }
 
+    /// Replaces the limits that it was made with, as a start does which learns them later. As after
+    /// [`restore`](Self::restore), what is over one goes when the next key needs room.
+    pub fn limit(&mut self, limits: Limits) {
+        self.settings.limits = limits;
+    }
+
     /// Takes an event and says what was decided; what has to be done waits in
     /// [`next_effect`](Self::next_effect).
     pub fn apply(&mut self, event: Event, now: Moment) -> Ruling {
@@ -254,6 +260,12 @@ impl Ledger {
     #[must_use]
     pub fn standing(&self, offender: Offender, now: Moment) -> Option<Standing> {
         self.table.standing(offender, |until| !until.is_over(now))
+    }
+
+    /// How many offenders the kernel has to hold, as far as their ends have been handled.
+    #[must_use]
+    pub fn held(&self) -> usize {
+        self.bans_v4() + self.bans_v6() + self.prefixes()
     }
 
     /// What the kernel has to hold at `now`, for everyone, by offender.

@@ -11,7 +11,7 @@ use crate::control::view::Counts;
 use crate::enforcer::{Enforced, Hold};
 use crate::ledger::{self, Adoption, Key, Standing};
 use crate::offender::Offender;
-use crate::time::Expiry;
+use crate::time::{Expiry, Moment};
 
 impl Daemon {
     /// Makes ledger and enforcer agree, whatever an earlier daemon left in either (AR-IMP-2).
@@ -25,7 +25,6 @@ impl Daemon {
             .into_iter()
             .map(|ban| (ban.offender, ban.standing))
             .collect();
-        found.sort_unstable_by_key(|&(offender, _)| offender);
         // In the kernel a ban outlasts its end by the time that the machine slept. It is released, not adopted.
         let is_due = self.ledger.next_deadline().is_some_and(|due| due <= now);
         let mut overdue: BTreeSet<Offender> = match is_due {
@@ -45,18 +44,21 @@ impl Daemon {
         let grain = self.enforcer.grain();
         let mut differing = Vec::new();
         let mut unknown = Vec::new();
+        if self.is_held(&found, grain, now) {
+            drift.stored = found.len();
+            found.clear();
+        }
+        found.sort_unstable_by_key(|&(offender, _)| offender);
         // Both are in the order of offenders.
         let mut rest = found.into_iter().peekable();
-        for (offender, wanted) in self.ledger.standings(now) {
+        let standings = (drift.stored == 0).then(|| self.ledger.standings(now));
+        for (offender, wanted) in standings.into_iter().flatten() {
             drift.stored += 1;
             while let Some(other) = rest.next_if(|&(other, _)| other < offender) {
                 unknown.push(other);
             }
             let found = rest.next_if(|&(other, _)| other == offender);
-            let is_same = |found: Standing| {
-                found.shadow == wanted.shadow && same_end(found.until, wanted.until, grain)
-            };
-            if !found.is_some_and(|(_, found)| is_same(found)) {
+            if !found.is_some_and(|(_, found)| is_same(found, wanted, grain)) {
                 differing.push(Hold {
                     offender,
                     standing: Some(wanted),
@@ -86,6 +88,15 @@ impl Daemon {
         self.journal.reconciled(drift);
         // The white list may have grown while no daemon ran.
         self.release_white_listed(now);
+    }
+
+    /// Whether the kernel holds all that it has to, and nothing else: after most stops, and then nothing need be sorted.
+    fn is_held(&self, found: &[(Offender, Standing)], grain: Duration, now: Moment) -> bool {
+        let is_wanted = |&(offender, found): &(Offender, Standing)| {
+            let wanted = self.ledger.standing(offender, now);
+            wanted.is_some_and(|wanted| is_same(found, wanted, grain))
+        };
+        found.len() == self.ledger.held() && found.iter().all(is_wanted)
     }
 
     /// Has the enforcer hold every ban that stands, since it has lost them all.
@@ -132,6 +143,10 @@ pub(super) fn adoption(offender: Offender, executable: Executable, standing: Sta
         until,
         rule_id,
     }
+}
+
+fn is_same(found: Standing, wanted: Standing, grain: Duration) -> bool {
+    found.shadow == wanted.shadow && same_end(found.until, wanted.until, grain)
 }
 
 /// Whether two ends are the same one, as exactly as they are kept.

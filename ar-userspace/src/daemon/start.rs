@@ -48,16 +48,15 @@ pub(super) struct Restored {
 }
 
 impl Daemon {
-    /// The ledger as the store remembers it.
+    /// The ledger as the store remembers it, which is still to be told of the enforcer's limits.
     pub(super) fn restore(
         settings: &Settings,
         store: &Store,
         records: store::Records,
-        limits: Limits,
     ) -> anyhow::Result<Restored> {
         let ledger_settings = ledger::Settings {
             repeated_offenders: settings.config.repeated_offenders.clone(),
-            limits,
+            limits: Limits::default(),
             forgive_after: settings.forgive_after,
             debounce: settings.debounce,
             shadow: settings.shadow.all,
@@ -103,10 +102,11 @@ impl Daemon {
         let (programs, reports) =
             Programs::new(settings.programs.clone(), node.clone(), for_programs);
         let Restored {
-            ledger,
+            mut ledger,
             clocks,
             boot,
         } = restored;
+        ledger.limit(limits);
         let daemon = Self {
             programs,
             fired: Fired::new(&settings.config),

@@ -7,6 +7,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use anyhow::Context as _;
 use ar_ebpf::batch::Batch;
+use ar_ebpf::mapped::Mapped;
 use ar_ebpf::{FRONT_WORDS, FrontBit};
 use aya::maps::{Array, IterableMap as _, Map, MapData};
 
@@ -35,18 +36,20 @@ impl Front {
             front.words[bit.word() as usize] |= bit.mask();
         }
         let mut differing = Vec::new();
-        front
-            .batch()?
-            .read(|word, found| {
-                if front
-                    .words
-                    .get(word as usize)
-                    .is_some_and(|&bits| bits != found)
-                {
-                    differing.push(word);
-                }
-            })
-            .context("cannot read the front bitmap")?;
+        let mut compare = |word: u32, found: u64| {
+            let wanted = front.words.get(word as usize);
+            if wanted.is_some_and(|&wanted| wanted != found) {
+                differing.push(word);
+            }
+        };
+        match Mapped::<u64>::new(front.map.map()) {
+            Ok(mapped) => mapped.all().for_each(|(word, found)| compare(word, found)),
+            // As for the places of bans.
+            Err(_) => {
+                let read = front.batch()?.read(compare);
+                read.context("cannot read the front bitmap")?;
+            }
+        }
         front.write_all(differing)?;
         Ok(front)
     }
