@@ -1,7 +1,7 @@
 //! Whether a program printed what a document shows, but for what is never the same twice.
 //!
-//! Times, lengths of time in two units (`9m 58s`), milliseconds, decimals and numbers of nine digits and more are
-//! compared by their kind, all else by its text; blanks count as one. `...` in a line stands for anything there, as
+//! Times, lengths of time in two units (`9m 58s`), milliseconds, decimals, a `"pid":` and numbers of nine digits and more
+//! are compared by their kind, all else by its text; blanks count as one. `...` in a line stands for anything there, as
 //! a line of its own for any lines.
 
 /// Whether `found` is what is `shown`.
@@ -71,6 +71,9 @@ fn by_kind(line: &str) -> String {
         if is_length(word) && is_length(&next[..next_end]) {
             out.push_str("<length>");
             rest = &next[next_end..];
+        } else if out.ends_with("\"pid\":") && is_number(word) {
+            out.push_str("<pid>");
+            rest = after;
         } else {
             out.push_str(kind(word).unwrap_or(word));
             rest = after;
@@ -138,6 +141,8 @@ fn what_changes_is_compared_by_its_kind_and_all_else_by_its_text() {
         true,
     );
     check("{\"a\":1.5}.", "{\"a\":20.75}.", true);
+    check("{\"pid\":31}", "{\"pid\":4032}", true);
+    check("{\"uid\":31}", "{\"uid\":4032}", false);
     check("since 2026-11-24T17:00:00Z", "since today\n", false);
     check("a ... c", "a b c\n", true);
     check("a ... c", "a b d\n", false);
