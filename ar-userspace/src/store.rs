@@ -71,9 +71,12 @@ const RETRY_AFTER: Duration = Duration::from_secs(1);
 /// Failed writes from one reminder of them in the log to the next: about a minute.
 const REMIND_EVERY: u64 = 60;
 
-/// Records that are handed out together at the start: 40 MiB of them. The C library gives so large a piece of memory
-/// back to the kernel as soon as it is free; of smaller ones, read ahead by the million, it keeps all.
-const CHUNK: usize = 1 << 18;
+/// Records that are handed out together at the start: a MiB of them.
+const CHUNK: usize = 1 << 13;
+
+/// Chunks that are read ahead. So few that each is read into the memory of one before it: what is touched for the first
+/// time costs more than what is in the cache.
+const CHUNKS: usize = 4;
 
 /// An open store. Dropping it writes what still waits.
 #[derive(Debug)]
@@ -257,7 +260,7 @@ impl Store {
         let held = read_progress(file.database()?).with_context(reading)?;
         let left = count_records(file.database()?).with_context(reading)?;
         let boot = boot::read(file.database()?).with_context(reading)?;
-        let (sender, receiver) = mpsc::channel();
+        let (sender, receiver) = mpsc::sync_channel(CHUNKS);
         let writer = std::thread::Builder::new()
             .name("store".to_owned())
             .spawn({
@@ -518,7 +521,7 @@ fn count_records(database: &Database) -> anyhow::Result<usize> {
 /// Hands the records out in chunks.
 fn read_records(
     database: &Database,
-    chunks: &mpsc::Sender<anyhow::Result<Vec<Record<Wall>>>>,
+    chunks: &mpsc::SyncSender<anyhow::Result<Vec<Record<Wall>>>>,
 ) -> anyhow::Result<()> {
     let transaction = database.begin_read()?;
     let mut chunk = Vec::with_capacity(CHUNK);
