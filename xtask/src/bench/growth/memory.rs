@@ -1,8 +1,8 @@
 //! What bans take in the kernel and in the daemon: of IPv6 addresses, of networks, and all kinds at once.
 //!
 //! Addresses come by alerts in one write for each family, networks by `arfw ban`. The daemon's memory is looked at right
-//! after the last one, and again after a stop and a start that finds the maps as they were. The maps have room for an
-//! eighth more in each family; those of networks have room for what they are built for, and take what is used.
+//! after the last one, and again after a stop and a start that finds the maps as they were. The maps have room for
+//! so many of each family and no more; those of networks have room for what they are built for, and take what is used.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -105,7 +105,7 @@ impl Memory {
         let mut scene = Scene::new(daemon, SILENT)?;
         let mut alerts = Alerts::open(&scene.alerts())?;
         let addresses = bans.v4.max(bans.v6).max(1);
-        let room = (addresses + addresses.div_ceil(8)).to_string();
+        let room = addresses.to_string();
         let arguments = ["--interface", INTERFACE, "--max-bans", &room];
         scene.start(interrupt, &link.host, &arguments)?;
         let empty = daemon_bytes(&scene)?;
