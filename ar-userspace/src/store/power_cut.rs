@@ -112,7 +112,7 @@ struct Run {
 /// All that is in it.
 fn read(database: &Database) -> anyhow::Result<Held> {
     let mut held = read_progress(database)?;
-    let (sender, receiver) = mpsc::channel();
+    let (sender, receiver) = mpsc::sync_channel(CHUNKS);
     read_records(database, &sender)?;
     drop(sender);
     for chunk in receiver {
