@@ -167,7 +167,7 @@ pub(crate) fn command(ws: &Workspace, arguments: &Arguments) -> Result<()> {
         .collect();
     if which == Which::All {
         say(
-            "\nall parts take about an hour on a quiet machine with two CPUs, most of it the flood",
+            "\nall parts take about 25 minutes on a quiet machine with two CPUs, a third of it the data plane",
         );
     }
     let mut figures = Map::new();
