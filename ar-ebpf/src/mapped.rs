@@ -12,8 +12,7 @@ use std::os::fd::{AsFd as _, AsRawFd as _};
 use aya::Pod;
 use aya::maps::{MapData, MapError, MapType};
 
-/// `BPF_F_MMAPABLE` (linux/bpf.h).
-const MMAPABLE: u32 = 1 << 10;
+use crate::place::MMAPABLE;
 
 /// An array of the kernel in this process' memory, to be read only. What is written to the array is seen at once, a
 /// word of eight bytes at a time.

@@ -5,7 +5,7 @@
 use core::arch::asm;
 
 use ar_ebpf::place::{
-    DetailsV4, Hashing, PLACES_FLAGS, PLACES_OF_BUCKET, PlaceV4, PlaceV6, SEEN_UNIT, overflow_for,
+    DetailsV4, Hashing, MMAPABLE, PLACES_OF_BUCKET, PlaceV4, PlaceV6, SEEN_UNIT, overflow_for,
     places_for,
 };
 use ar_ebpf::{
@@ -21,14 +21,14 @@ const PLACES: usize = places_for(DEFAULT_MAX_BANS) as usize;
 const OVERFLOW: usize = overflow_for(DEFAULT_MAX_BANS) as usize;
 
 #[btf_map]
-static BANS_V4: Array<PlaceV4, PLACES, PLACES_FLAGS> = Array::new();
+static BANS_V4: Array<PlaceV4, PLACES, { MMAPABLE as usize }> = Array::new();
 
 #[btf_map]
-static BANS_V6: Array<PlaceV6, PLACES, PLACES_FLAGS> = Array::new();
+static BANS_V6: Array<PlaceV6, PLACES, { MMAPABLE as usize }> = Array::new();
 
 /// Written and read by user space alone; here so that the object describes it.
 #[btf_map]
-static DETAILS_V4: Array<DetailsV4, PLACES, PLACES_FLAGS> = Array::new();
+static DETAILS_V4: Array<DetailsV4, PLACES, { MMAPABLE as usize }> = Array::new();
 
 #[btf_map]
 static OVERFLOW_V4: HashMap<AddrV4, Ban, OVERFLOW> = HashMap::new();
@@ -57,17 +57,20 @@ static ALLOW_V6: LpmTrie<NetworkV6, u32, { MAX_ALLOWED as usize }> = LpmTrie::ne
 #[btf_map]
 static SETTINGS: Array<u32, 1> = Array::new();
 
-#[btf_map]
-static FRONT_V4: Array<u64, { FRONT_WORDS as usize }, PLACES_FLAGS> = Array::new();
+/// One of the front bitmaps.
+type Bitmap = Array<u64, { FRONT_WORDS as usize }, { MMAPABLE as usize }>;
 
 #[btf_map]
-static FRONT_V6: Array<u64, { FRONT_WORDS as usize }, PLACES_FLAGS> = Array::new();
+static FRONT_V4: Bitmap = Array::new();
 
 #[btf_map]
-static PREFIX_FRONT_V4: Array<u64, { FRONT_WORDS as usize }, PLACES_FLAGS> = Array::new();
+static FRONT_V6: Bitmap = Array::new();
 
 #[btf_map]
-static PREFIX_FRONT_V6: Array<u64, { FRONT_WORDS as usize }, PLACES_FLAGS> = Array::new();
+static PREFIX_FRONT_V4: Bitmap = Array::new();
+
+#[btf_map]
+static PREFIX_FRONT_V6: Bitmap = Array::new();
 
 #[btf_map]
 static STATS: PerCpuArray<Total, { slot::TOTALS as usize }> = PerCpuArray::new();
@@ -365,51 +368,36 @@ pub(crate) fn is_on(setting: u32) -> bool {
 /// Whether something in the /24 of `addr` may be banned.
 #[inline(always)]
 pub(crate) fn front_v4(addr: AddrV4) -> bool {
-    is_set(
-        FRONT_V4.get_ptr(FrontBit::of_v4(addr).word()),
-        FrontBit::of_v4(addr),
-    )
+    is_set(&FRONT_V4, FrontBit::of_v4(addr))
 }
 
 /// Whether something in an IPv6 /64 that shares the hash of `addr` may be banned.
 #[inline(always)]
 pub(crate) fn front_v6(addr: AddrV6) -> bool {
-    is_set(
-        FRONT_V6.get_ptr(FrontBit::of_v6(addr).word()),
-        FrontBit::of_v6(addr),
-    )
+    is_set(&FRONT_V6, FrontBit::of_v6(addr))
 }
 
 /// Whether a prefix may be banned that holds something of the /24 of `addr`.
 #[inline(always)]
 pub(crate) fn prefix_front_v4(addr: AddrV4) -> bool {
-    is_set(
-        PREFIX_FRONT_V4.get_ptr(FrontBit::of_v4(addr).word()),
-        FrontBit::of_v4(addr),
-    )
+    is_set(&PREFIX_FRONT_V4, FrontBit::of_v4(addr))
 }
 
 /// Whether a prefix of /64 or longer may be banned in an IPv6 /64 that shares the hash of `addr`.
 #[inline(always)]
 pub(crate) fn prefix_front_v6(addr: AddrV6) -> bool {
-    is_set(
-        PREFIX_FRONT_V6.get_ptr(FrontBit::of_v6(addr).word()),
-        FrontBit::of_v6(addr),
-    )
+    is_set(&PREFIX_FRONT_V6, FrontBit::of_v6(addr))
 }
 
 /// Whether a prefix shorter than /64 may be banned in an IPv6 /32 that shares the hash of `addr`.
 #[inline(always)]
 pub(crate) fn prefix_front_wide_v6(addr: AddrV6) -> bool {
-    is_set(
-        PREFIX_FRONT_V6.get_ptr(FrontBit::of_v6_wide(addr).word()),
-        FrontBit::of_v6_wide(addr),
-    )
+    is_set(&PREFIX_FRONT_V6, FrontBit::of_v6_wide(addr))
 }
 
 #[inline(always)]
-fn is_set(word: Option<*const u64>, bit: FrontBit) -> bool {
-    word.is_some_and(|word| {
+fn is_set(bitmap: &Bitmap, bit: FrontBit) -> bool {
+    bitmap.get_ptr(bit.word()).is_some_and(|word| {
         // SAFETY: the pointer came from a look-up in an array map, whose elements are aligned to their size
         // and live as long as the program. A volatile read takes the word once while user space sets bits.
         unsafe { word.read_volatile() & bit.mask() != 0 }

@@ -14,9 +14,9 @@ pub const PLACES_OF_BUCKET: u32 = 2;
 /// Least buckets of a table.
 pub const MIN_BUCKETS: u32 = 32;
 
-/// `map_flags` of arrays of places and of their details (`BPF_F_MMAPABLE`, linux/bpf.h): only then do elements begin at
-/// a page, and places at a line of the cache, and only then can user space read them where they stand.
-pub const PLACES_FLAGS: usize = 1 << 10;
+/// `map_flags` of arrays of places, of their details and of front bitmaps (`BPF_F_MMAPABLE`, linux/bpf.h): only then do
+/// elements begin at a page, and places at a line of the cache, and only then can user space read them where they stand.
+pub const MMAPABLE: u32 = 1 << 10;
 
 /// Nanoseconds in a unit of [`PlaceV4::last_seen`], as a power of two: 1.07 s, so that 32 bits last for 146 years.
 pub const SEEN_UNIT: u32 = 30;

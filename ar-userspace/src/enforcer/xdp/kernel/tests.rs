@@ -2,14 +2,11 @@
 
 use std::fs;
 
-use ar_ebpf::place::PlaceV4;
+use ar_ebpf::place::{MMAPABLE, PlaceV4};
 use ar_ebpf::{AddrV4, AddrV6, map};
 
 use super::*;
 use crate::enforcer::xdp::OBJECT;
-
-/// `BPF_F_MMAPABLE` (linux/bpf.h).
-const MMAPABLE: u32 = 1 << 10;
 
 type Element = [u64; 4];
 
