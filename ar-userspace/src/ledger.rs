@@ -119,7 +119,7 @@ impl Ledger {
         ledger
     }
 
-    /// Replaces the limits that it was made with, as a start does which learns them later. As after
+    /// Replaces the limits that it was made with (AR-IMP-9), as a start does which learns them later. As after
     /// [`restore`](Self::restore), what is over one goes when the next key needs room.
     pub fn limit(&mut self, limits: Limits) {
         self.settings.limits = limits;

@@ -44,14 +44,15 @@ impl Daemon {
         let grain = self.enforcer.grain();
         let mut differing = Vec::new();
         let mut unknown = Vec::new();
-        if self.is_held(&found, grain, now) {
+        let is_held = self.is_held(&found, grain, now);
+        if is_held {
             drift.stored = found.len();
             found.clear();
         }
         found.sort_unstable_by_key(|&(offender, _)| offender);
         // Both are in the order of offenders.
         let mut rest = found.into_iter().peekable();
-        let standings = (drift.stored == 0).then(|| self.ledger.standings(now));
+        let standings = (!is_held).then(|| self.ledger.standings(now));
         for (offender, wanted) in standings.into_iter().flatten() {
             drift.stored += 1;
             while let Some(other) = rest.next_if(|&(other, _)| other < offender) {
