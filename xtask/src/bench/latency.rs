@@ -11,6 +11,7 @@ mod ours;
 mod script;
 
 use std::path::Path;
+use std::process::{Child, Command};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, ensure};
@@ -57,6 +58,16 @@ pub(super) trait Way {
     fn stop(&mut self) -> Result<()> {
         Ok(())
     }
+}
+
+/// Starts a program on the host's side, and says when. The clock does not include entering the namespace, where whoever
+/// would start it is already.
+pub(super) fn spawn(link: &Link, command: &mut Command) -> Result<(Instant, Child)> {
+    let spawned = link.host.run(|| {
+        let start = Instant::now();
+        command.spawn().map(|child| (start, child))
+    });
+    Ok(spawned??)
 }
 
 /// One of those that are compared, in namespaces of its own.

@@ -108,14 +108,7 @@ impl Way for Element {
         command.args(["add", "element", "inet", "peer", "bans"]);
         command.arg(format!("{{ {offender} }}"));
         command.stdin(Stdio::null()).stdout(Stdio::null());
-        // The clock does not include entering the namespace.
-        let spawned = link.host.run(|| {
-            let start = Instant::now();
-            command.spawn().map(|child| (start, child))
-        });
-        let (start, child) = spawned
-            .and_then(|spawned| spawned)
-            .context("cannot start `nft`")?;
+        let (start, child) = latency::spawn(link, &mut command).context("cannot start `nft`")?;
         self.running = Some(child);
         Ok(start)
     }

@@ -13,7 +13,7 @@ use anyhow::{Context, Result, ensure};
 use tempfile::TempDir;
 use xtask::netns::Link;
 
-use super::Way;
+use super::{Way, spawn};
 use crate::interrupt::Interrupt;
 
 const SCRIPT: &str = r#"#!/bin/sh
@@ -83,14 +83,7 @@ impl Way for Script {
             .stdin(Stdio::null())
             .stdout(Stdio::null())
             .stderr(said);
-        // The clock does not include entering the namespace, where an executor would be already.
-        let spawned = link.host.run(|| {
-            let start = Instant::now();
-            command.spawn().map(|child| (start, child))
-        });
-        let (start, child) = spawned
-            .and_then(|spawned| spawned)
-            .context("cannot start the script")?;
+        let (start, child) = spawn(link, &mut command).context("cannot start the script")?;
         self.running = Some(child);
         Ok(start)
     }
