@@ -17,7 +17,7 @@ mod socket;
 mod top;
 mod why;
 
-use anyhow::{Result, ensure};
+use anyhow::{Context as _, Result, ensure};
 use tests::support::alert;
 use tests::support::daemon::{Daemon, Home};
 
@@ -91,5 +91,13 @@ fn check(home: &Home, arguments: &[&str], expected: (i32, &str, &str)) -> Result
     let (out, err) = (text(&output.stdout), text(&output.stderr));
     let found = (output.status.code().unwrap_or(-1), &*out, &*err);
     ensure!(found == expected, "{arguments:?}: {}\n{out}{err}", found.0);
+    Ok(())
+}
+
+/// A start failed for this cause, and no pin is there.
+fn refused_and_nothing_left(home: &Home, started: Result<Daemon>, cause: &str) -> Result<()> {
+    let refused = started.err().context("the daemon started")?;
+    ensure!(format!("{refused:#}").contains(cause), "{refused:#}");
+    ensure!(!home.pin_dir().exists(), "pins are left");
     Ok(())
 }

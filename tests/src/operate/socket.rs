@@ -4,13 +4,13 @@ use std::fs;
 use std::io::{BufRead as _, BufReader, Read as _, Write as _};
 use std::os::unix::net::UnixStream;
 
-use anyhow::{Context as _, Result, bail, ensure};
+use anyhow::{Context as _, Result, ensure};
 use rustix::process::Signal;
 use serde_json::{Value, json};
 use tests::support::daemon::Home;
 use xtask::netns::Link;
 
-use super::{CONF, Scene, V4};
+use super::{CONF, Scene, V4, refused_and_nothing_left};
 
 /// Sends bytes, and gives the answer's status, its media type and its body.
 pub(super) fn ask(home: &Home, request: &str) -> Result<(u16, String, Vec<u8>)> {
@@ -241,15 +241,7 @@ fn silent_connections_do_not_keep_others_waiting() -> Result<()> {
 fn a_start_without_its_control_socket_leaves_nothing() -> Result<()> {
     let (link, home) = (Link::new()?, Home::new(CONF)?);
     fs::create_dir_all(home.run_dir().join("arfw.sock"))?;
-    let Err(refused) = home.start(&link, &[]) else {
-        bail!("a directory was replaced");
-    };
-    ensure!(
-        format!("{refused:#}").contains("cannot replace"),
-        "{refused:#}"
-    );
-    ensure!(!home.pin_dir().exists(), "pins are left");
-    Ok(())
+    refused_and_nothing_left(&home, home.start(&link, &[]), "cannot replace")
 }
 
 /// No socket has a name so long.
@@ -257,13 +249,6 @@ fn a_start_without_its_control_socket_leaves_nothing() -> Result<()> {
 fn a_start_that_cannot_reach_its_service_manager_leaves_nothing() -> Result<()> {
     let (link, home) = (Link::new()?, Home::new(CONF)?);
     let manager = format!("NOTIFY_SOCKET=/{}", "long".repeat(50));
-    let Err(refused) = home.start_by(&link, &["env".as_ref(), manager.as_ref()], &[]) else {
-        bail!("nobody was to be told");
-    };
-    ensure!(
-        format!("{refused:#}").contains("cannot reach the service manager"),
-        "{refused:#}"
-    );
-    ensure!(!home.pin_dir().exists(), "pins are left");
-    Ok(())
+    let started = home.start_by(&link, &["env".as_ref(), manager.as_ref()], &[]);
+    refused_and_nothing_left(&home, started, "cannot reach the service manager")
 }
