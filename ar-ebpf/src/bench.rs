@@ -2,7 +2,9 @@
 //! frame and calls the program that is measured, and the floor, programs that do nothing. `designs` are other ways
 //! to hold bans, beside which that of the host's program is measured. `flood` makes packets for `cargo xtask bench flood`.
 //!
-//! One address again and again would find its table entry in the nearest cache; many cost what they cost a host.
+//! One address again and again would find its table entry in the nearest cache; many cost what they cost a host. They are
+//! taken in the order in which they stand, which user space makes a random one: so the next is near when its turn comes,
+//! as the header of a frame is that was just received, and no program waits for the driver's memory in its own time.
 //! The kernel lets a program call only such as agree with it in multi-buffer frames, hence two of each.
 
 #![cfg_attr(target_arch = "bpf", no_std, no_main)]
@@ -36,7 +38,7 @@ mod entry {
     /// How many of them are used, less one: a power of two less one.
     #[map]
     static MASK: Array<u32> = Array::with_max_entries(1, 0);
-    /// Where the pseudo-random order stands.
+    /// How many were taken.
     #[map]
     static STATE: Array<u32> = Array::with_max_entries(1, 0);
     /// The program that is measured.
@@ -107,9 +109,8 @@ mod entry {
         let mask = *MASK.get(0)?;
         // SAFETY: the pointer came from a look-up in an array; one CPU runs the measurement.
         let index = unsafe {
-            // An odd step visits all of a power of two; the multiplication takes the order out.
             *state = (*state).wrapping_add(1);
-            (*state).wrapping_mul(0x9E37_79B1).rotate_right(12) & mask
+            *state & mask
         };
         let (start, end) = (ctx.data(), ctx.data_end());
         if start + V6 + 16 > end {

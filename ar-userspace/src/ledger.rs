@@ -330,7 +330,8 @@ impl Ledger {
         std::mem::take(&mut self.history)
     }
 
-    /// The keys that changed since the last call, each once, with what is remembered of it at this time.
+    /// The keys that changed since the last call, each once, with what is remembered of it at this time. All have to be
+    /// taken: of a key that is left, no later change is told.
     ///
     /// Always empty before [`track_changes`](Self::track_changes).
     pub fn drain_changes(&mut self) -> impl Iterator<Item = Change> {
@@ -341,14 +342,17 @@ impl Ledger {
             .unwrap_or_default();
         changed.sort_unstable();
         changed.dedup();
-        for key in &changed {
-            if let Some(place) = self.table.find(key) {
-                self.table.note(place, false);
+        let table = &mut self.table;
+        changed.into_iter().map(|key| {
+            table.seek(key.offender);
+            let place = table.find(&key);
+            Change {
+                record: place.map(|place| {
+                    table.note(place, false);
+                    table.record(place)
+                }),
+                key,
             }
-        }
-        changed.into_iter().map(|key| Change {
-            record: self.table.find(&key).map(|place| self.table.record(place)),
-            key,
         })
     }
 

@@ -11,7 +11,9 @@ mod kept;
 #[cfg(test)]
 mod tests;
 
-use std::hash::{BuildHasher as _, RandomState};
+use std::hash::BuildHasher as _;
+
+use foldhash::quality::RandomState;
 
 use crate::alert::Alert;
 use crate::offender::{Offender, Prefix};

@@ -11,6 +11,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, Result, ensure};
+use ar_ebpf::batch::Batch;
 use ar_ebpf::{XDP_PROGRAM, map};
 use arfw::clock;
 use arfw::enforcer::xdp::{self, Mode, OBJECT};
@@ -18,7 +19,7 @@ use arfw::enforcer::{Enforcer as _, Hold, Selection};
 use arfw::ledger::Standing;
 use arfw::offender::{Offender, Prefix};
 use arfw::time::Expiry;
-use aya::maps::{Array, MapData, PerCpuHashMap, PerCpuValues, ProgramArray};
+use aya::maps::{Array, IterableMap as _, MapData, PerCpuHashMap, PerCpuValues, ProgramArray};
 use aya::programs::{TestRun as _, TestRunOptions, Xdp};
 use aya::util::nr_cpus;
 use aya::{Ebpf, EbpfLoader};
@@ -325,17 +326,24 @@ impl Driver {
         })
     }
 
-    /// Uses as many of the addresses as are a power of two.
+    /// Uses as many of the addresses as are a power of two, in an order that is not theirs: bans may stand in that one.
     fn send_from(&mut self, addresses: &[IpAddr]) -> Result<()> {
         let most = addresses.len().min(KEYS);
-        let count = 1 << most.ilog2();
-        for (index, address) in (0..).zip(&addresses[..count]) {
-            match address {
-                IpAddr::V4(address) => self.keys_v4.set(index, address.octets(), 0)?,
-                IpAddr::V6(address) => self.keys_v6.set(index, address.octets(), 0)?,
+        let count = 1_u32 << most.ilog2();
+        // An odd factor reaches all of a power of two.
+        let turned = (0..count).map(|index| index.wrapping_mul(0x9E37_79B1) & (count - 1));
+        let (mut v4, mut v6) = (Vec::new(), Vec::new());
+        for index in turned {
+            match addresses[index as usize] {
+                IpAddr::V4(address) => v4.push(address.octets()),
+                IpAddr::V6(address) => v6.push(address.octets()),
             }
         }
-        Ok(self.mask.set(0, u32::try_from(count - 1)?, 0)?)
+        let indices: Vec<u32> = (0..count).collect();
+        let at = |some: usize| &indices[..some];
+        Batch::new(self.keys_v4.map())?.write(at(v4.len()), &v4).1?;
+        Batch::new(self.keys_v6.map())?.write(at(v6.len()), &v6).1?;
+        Ok(self.mask.set(0, count - 1, 0)?)
     }
 
     /// Nanoseconds a packet with a program that does nothing.

@@ -13,6 +13,9 @@ use crate::ledger::{self, Adoption, Key, Standing};
 use crate::offender::Offender;
 use crate::time::{Expiry, Moment};
 
+/// Fewer bans than this are compared by one thread, in less time than another takes to begin.
+const ALONE: usize = 65_536;
+
 impl Daemon {
     /// Makes ledger and enforcer agree, whatever an earlier daemon left in either (AR-IMP-2).
     ///
@@ -93,11 +96,28 @@ impl Daemon {
 
     /// Whether the kernel holds all that it has to, and nothing else: after most stops, and then nothing need be sorted.
     fn is_held(&self, found: &[(Offender, Standing)], grain: Duration, now: Moment) -> bool {
+        let ledger = &self.ledger;
         let is_wanted = |&(offender, found): &(Offender, Standing)| {
-            let wanted = self.ledger.standing(offender, now);
+            let wanted = ledger.standing(offender, now);
             wanted.is_some_and(|wanted| is_same(found, wanted, grain))
         };
-        found.len() == self.ledger.held() && found.iter().all(is_wanted)
+        let are_wanted = |some: &[(Offender, Standing)]| some.iter().all(is_wanted);
+        if found.len() != ledger.held() {
+            return false;
+        }
+        if found.len() < ALONE {
+            return are_wanted(found);
+        }
+        // Each look-up waits for memory, one thread's while the other's do.
+        let (here, there) = found.split_at(found.len() / 2);
+        std::thread::scope(|threads| {
+            let there = std::thread::Builder::new()
+                .name("reconcile".to_owned())
+                .spawn_scoped(threads, || are_wanted(there));
+            let held = are_wanted(here);
+            // Without a thread it is not known, and all are put in order.
+            held && there.is_ok_and(|there| there.join().unwrap_or(false))
+        })
     }
 
     /// Has the enforcer hold every ban that stands, since it has lost them all.

@@ -1,9 +1,9 @@
 //! A daemon is put together from what was started before its enforcer, and from the store.
 
 use std::collections::BTreeSet;
-use std::hash::RandomState;
 use std::sync::Arc;
 
+use foldhash::quality::RandomState;
 use tokio::sync::{mpsc, watch};
 
 use super::drift::Drift;
@@ -129,7 +129,7 @@ impl Daemon {
             told_lifted: BTreeSet::new(),
             metrics: Metrics::default(),
             handled: Handled::default(),
-            recent: Recent::new(RandomState::new()),
+            recent: Recent::new(RandomState::default()),
             section_lines: SectionLines::new(&settings.config, clocks.moment),
             journal: Journal::new(&settings),
             load: Arc::default(),

@@ -8,9 +8,10 @@
 //! Nothing keeps offenders in order: what is asked for in order is put in order then, which is little work for slots
 //! that were loaded that way.
 
-use std::hash::{BuildHasher as _, RandomState};
+use std::hash::BuildHasher as _;
 use std::ops::Index;
 
+use foldhash::quality::RandomState;
 use hashbrown::HashTable;
 use hashbrown::hash_table::Entry;
 
@@ -29,6 +30,8 @@ pub(super) struct Table {
     first: HashTable<Place>,
     /// So that nobody outside can choose addresses that share a place. Nothing that is decided or told depends on it.
     hashes: RandomState,
+    /// Who was [sought](Table::seek) last, and that offender's first key: one event asks for it many times.
+    sought: Option<(Offender, Option<Place>)>,
     /// Keys with a timed ban, by its end.
     timed: Queue,
     /// Keys without a ban, by the beginning of their quiet time.
@@ -69,11 +72,26 @@ impl Table {
 
     /// The keys of one offender, by the names of their executables.
     pub(super) fn keys_of(&self, offender: Offender) -> impl Iterator<Item = Place> {
+        let first = match self.sought {
+            Some((sought, first)) if sought == offender => first,
+            _ => self.first_of(offender),
+        };
+        std::iter::successors(first, |&place| self[place].next)
+    }
+
+    /// Has what follows about this offender find its keys at once.
+    pub(super) fn seek(&mut self, offender: Offender) {
+        if self.sought.is_none_or(|(sought, _)| sought != offender) {
+            self.sought = Some((offender, self.first_of(offender)));
+        }
+    }
+
+    fn first_of(&self, offender: Offender) -> Option<Place> {
         let hash = self.hashes.hash_one(offender);
         let first = self
             .first
             .find(hash, |&first| self[first].offender == offender);
-        std::iter::successors(first.copied(), |&place| self[place].next)
+        first.copied()
     }
 
     /// The keys that are `wanted`, by offender and then by name.
@@ -211,6 +229,7 @@ impl Table {
         let mut first = match entry {
             Entry::Vacant(vacant) => {
                 vacant.insert(place);
+                self.sought = Some((key.offender, Some(place)));
                 return Some(place);
             }
             Entry::Occupied(occupied) => occupied,
@@ -222,6 +241,7 @@ impl Table {
             Some(before) => self.slots[before].next.replace(place),
             None => Some(std::mem::replace(first.get_mut(), place)),
         };
+        self.sought = Some((key.offender, Some(*first.get())));
         self.slots[place].next = next;
         Some(place)
     }
@@ -236,6 +256,7 @@ impl Table {
         let hash = |first: &Place| self.hashes.hash_one(offender(first));
         self.first.reserve(most.unwrap_or_default(), hash);
         for record in records {
+            self.seek(record.key.offender);
             let place = self.find(&record.key).or_else(|| self.insert(&record.key));
             let Some(place) = place else { break };
             self.change(place, |slot| slot.restore(record, now));
@@ -275,6 +296,7 @@ impl Table {
 
     fn unchain(&mut self, place: Place) {
         let Slot { offender, next, .. } = self[place];
+        self.sought = None;
         let before = self
             .keys_of(offender)
             .find(|&before| self[before].next == Some(place));

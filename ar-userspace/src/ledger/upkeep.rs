@@ -12,6 +12,7 @@ use crate::time::{Expiry, Moment};
 impl Ledger {
     /// Releases what is over and forgets what is forgiven, of one offender.
     pub(super) fn settle(&mut self, offender: Offender, now: Moment) {
+        self.table.seek(offender);
         self.put_back_due(offender, now);
         self.release(offender, End::Time, now, |slot, _| {
             slot.until().is_some_and(|until| until.is_over(now))

@@ -9,7 +9,7 @@ fn note(recent: &mut Recent, line: &str, now: u64) {
 
 #[test]
 fn memory_is_bounded_and_what_came_last_is_there() {
-    let mut recent = Recent::new(RandomState::new());
+    let mut recent = Recent::new(RandomState::default());
     let long = "\\u0041é".repeat(10_000);
     let last = 3 * Recent::MOST as u64;
     for number in 0..=last {
@@ -41,7 +41,7 @@ fn memory_is_bounded_and_what_came_last_is_there() {
 
 #[test]
 fn alerts_that_are_alike_are_one_and_texts_are_found_as_they_were() {
-    let mut recent = Recent::new(RandomState::new());
+    let mut recent = Recent::new(RandomState::default());
     for (srcip, rule) in [
         ("::ffff:192.0.2.1", 1),
         ("192.0.2.1", 1),

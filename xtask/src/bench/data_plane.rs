@@ -5,6 +5,8 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
+use rustix::fs::statfs;
+use rustix::mount::{MountFlags, mount};
 use serde_json::{Value, json};
 
 use super::peers::{self, Peer};
@@ -14,6 +16,11 @@ use crate::workspace::Workspace;
 
 /// xdp-filter's program for addresses, as Debian's package `xdp-tools` has it, below the directories of libraries.
 const XDP_FILTER: &str = "bpf/xdpfilt_alw_ip.o";
+
+const BPF_FS: &str = "/sys/fs/bpf";
+
+/// `f_type` of a BPF file system (linux/magic.h).
+const BPF_FS_MAGIC: u64 = 0xcafe_4a11;
 
 /// Measures everything; takes some minutes.
 pub(super) fn measure(ws: &Workspace) -> Result<Value> {
@@ -46,7 +53,8 @@ struct Pins(PathBuf);
 
 impl Pins {
     fn new() -> Result<Self> {
-        let path = PathBuf::from(format!("/sys/fs/bpf/arfw-xtask-{}", std::process::id()));
+        mount_bpf_fs()?;
+        let path = PathBuf::from(format!("{BPF_FS}/arfw-xtask-{}", std::process::id()));
         fs::create_dir_all(&path).with_context(|| format!("cannot make {}", path.display()))?;
         Ok(Self(path))
     }
@@ -58,6 +66,19 @@ impl Drop for Pins {
             say(format_args!("cannot remove {}: {error}", self.0.display()));
         }
     }
+}
+
+/// Mounts the BPF file system where it is not mounted, as the daemon does.
+fn mount_bpf_fs() -> Result<()> {
+    let kind = statfs(BPF_FS)
+        .with_context(|| format!("cannot look at {BPF_FS}"))?
+        .f_type;
+    if u64::try_from(kind).is_ok_and(|magic| magic == BPF_FS_MAGIC) {
+        return Ok(());
+    }
+    say(format_args!("mounting the BPF file system on {BPF_FS}"));
+    mount("bpf", BPF_FS, "bpf", MountFlags::empty(), None)
+        .with_context(|| format!("cannot mount {BPF_FS}"))
 }
 
 fn xdp_filter() -> Option<String> {

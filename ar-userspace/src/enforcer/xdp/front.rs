@@ -3,6 +3,7 @@
 //! A bit is set exactly while something stands behind it. The kernel only reads the bitmap, and this is
 //! its one writer, so that a word can be written as a whole.
 
+use std::collections::btree_map::Entry;
 use std::collections::{BTreeMap, BTreeSet};
 
 use anyhow::Context as _;
@@ -13,27 +14,25 @@ use aya::maps::{Array, IterableMap as _, Map, MapData};
 
 pub(super) struct Front {
     map: Array<MapData, u64>,
-    /// Bans behind each set bit.
-    behind: BTreeMap<FrontBit, u32>,
     /// The bitmap as the kernel has it; pages of it that hold no bit cost nothing.
     words: Vec<u64>,
+    /// Bans behind a bit beyond its first one, of which few bits have any: the bit itself counts the first.
+    more: BTreeMap<FrontBit, u32>,
+    /// Bits that are set before anything behind them is counted.
+    uncounted: BTreeSet<FrontBit>,
 }
 
 impl Front {
     /// Takes a bitmap and makes it agree with what stands behind it; only words that differ are written.
     pub(super) fn adopt(map: Map, bits: impl Iterator<Item = FrontBit>) -> anyhow::Result<Self> {
-        let mut bits: Vec<FrontBit> = bits.collect();
-        bits.sort_unstable();
         let mut front = Self {
             map: Array::try_from(map)?,
-            behind: bits
-                .chunk_by(|one, other| one == other)
-                .map(|same| (same[0], u32::try_from(same.len()).unwrap_or(u32::MAX)))
-                .collect(),
             words: vec![0; FRONT_WORDS as usize],
+            more: BTreeMap::new(),
+            uncounted: BTreeSet::new(),
         };
         for bit in bits {
-            front.words[bit.word() as usize] |= bit.mask();
+            front.count(bit);
         }
         let mut differing = Vec::new();
         let mut compare = |word: u32, found: u64| {
@@ -56,26 +55,31 @@ impl Front {
 
     /// Sets the bit, if it is not, without counting anything behind it.
     pub(super) fn set(&mut self, bit: FrontBit) -> anyhow::Result<()> {
-        if self.words[bit.word() as usize] & bit.mask() == 0 {
-            self.words[bit.word() as usize] |= bit.mask();
-            self.write(bit.word())?;
+        if self.has(bit) {
+            return Ok(());
         }
-        Ok(())
+        self.words[bit.word() as usize] |= bit.mask();
+        self.uncounted.insert(bit);
+        self.write(bit.word())
     }
 
-    /// Counts one more ban behind a bit that is set.
-    pub(super) fn count(&mut self, bit: FrontBit) {
-        *self.behind.entry(bit).or_default() += 1;
+    /// Counts one more ban behind a bit; whether the bit was not set, which the kernel is yet to learn.
+    pub(super) fn count(&mut self, bit: FrontBit) -> bool {
+        let is_new = !self.has(bit);
+        if is_new {
+            self.words[bit.word() as usize] |= bit.mask();
+        } else if !self.uncounted.remove(&bit) {
+            *self.more.entry(bit).or_default() += 1;
+        }
+        is_new
     }
 
     /// Counts one more ban behind each bit and sets those that are not; each word is written once.
     pub(super) fn hold(&mut self, bits: impl Iterator<Item = FrontBit>) -> anyhow::Result<()> {
-        let mut changed = BTreeSet::new();
+        let mut changed = Vec::new();
         for bit in bits {
-            self.count(bit);
-            if self.words[bit.word() as usize] & bit.mask() == 0 {
-                self.words[bit.word() as usize] |= bit.mask();
-                changed.insert(bit.word());
+            if self.count(bit) {
+                changed.push(bit.word());
             }
         }
         self.write_all(changed)
@@ -83,20 +87,24 @@ impl Front {
 
     /// Counts one ban less behind each bit and clears those with none; each word is written once.
     pub(super) fn release(&mut self, bits: impl Iterator<Item = FrontBit>) -> anyhow::Result<()> {
-        let mut changed = BTreeSet::new();
+        let mut changed = Vec::new();
         for bit in bits {
-            let Some(behind) = self.behind.get_mut(&bit) else {
-                // An entry that somebody else wrote: its bit was never this bitmap's.
-                continue;
-            };
-            *behind -= 1;
-            if *behind == 0 {
-                self.behind.remove(&bit);
+            if let Entry::Occupied(mut more) = self.more.entry(bit) {
+                *more.get_mut() -= 1;
+                if *more.get() == 0 {
+                    more.remove();
+                }
+            } else if self.has(bit) && !self.uncounted.contains(&bit) {
                 self.words[bit.word() as usize] &= !bit.mask();
-                changed.insert(bit.word());
+                changed.push(bit.word());
             }
+            // Else an entry that somebody else wrote: its bit was never this bitmap's.
         }
         self.write_all(changed)
+    }
+
+    fn has(&self, bit: FrontBit) -> bool {
+        self.words[bit.word() as usize] & bit.mask() != 0
     }
 
     /// Whether the kernel has the bit.
@@ -105,8 +113,9 @@ impl Front {
         Ok(self.map.get(&bit.word(), 0)? & bit.mask() != 0)
     }
 
-    fn write_all(&mut self, places: impl IntoIterator<Item = u32>) -> anyhow::Result<()> {
-        let places: Vec<u32> = places.into_iter().collect();
+    fn write_all(&mut self, mut places: Vec<u32>) -> anyhow::Result<()> {
+        places.sort_unstable();
+        places.dedup();
         match *places {
             [] => Ok(()),
             [place] => self.write(place),
