@@ -101,23 +101,7 @@ impl Daemon {
             let wanted = ledger.standing(offender, now);
             wanted.is_some_and(|wanted| is_same(found, wanted, grain))
         };
-        let are_wanted = |some: &[(Offender, Standing)]| some.iter().all(is_wanted);
-        if found.len() != ledger.held() {
-            return false;
-        }
-        if found.len() < ALONE {
-            return are_wanted(found);
-        }
-        // Each look-up waits for memory, one thread's while the other's do.
-        let (here, there) = found.split_at(found.len() / 2);
-        std::thread::scope(|threads| {
-            let there = std::thread::Builder::new()
-                .name("reconcile".to_owned())
-                .spawn_scoped(threads, || are_wanted(there));
-            let held = are_wanted(here);
-            // Without a thread it is not known, and all are put in order.
-            held && there.is_ok_and(|there| there.join().unwrap_or(false))
-        })
+        found.len() == ledger.held() && are_all(found, is_wanted)
     }
 
     /// Has the enforcer hold every ban that stands, since it has lost them all.
@@ -166,6 +150,22 @@ pub(super) fn adoption(offender: Offender, executable: Executable, standing: Sta
     }
 }
 
+/// Whether each is as it should be. Of many, two threads look at half each: one waits for memory while the other does.
+fn are_all<T: Sync>(some: &[T], is: impl Fn(&T) -> bool + Sync) -> bool {
+    if some.len() < ALONE {
+        return some.iter().all(is);
+    }
+    let (here, there) = some.split_at(some.len() / 2);
+    std::thread::scope(|threads| {
+        let there = std::thread::Builder::new()
+            .name("reconcile".to_owned())
+            .spawn_scoped(threads, || there.iter().all(&is));
+        let are = here.iter().all(&is);
+        // Without a thread it is not known.
+        are && there.is_ok_and(|there| there.join().unwrap_or(false))
+    })
+}
+
 fn is_same(found: Standing, wanted: Standing, grain: Duration) -> bool {
     found.shadow == wanted.shadow && same_end(found.until, wanted.until, grain)
 }
@@ -177,5 +177,27 @@ fn same_end(one: Expiry, other: Expiry, grain: Duration) -> bool {
             one.since(other) <= grain && other.since(one) <= grain
         }
         _ => one == other,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn one_that_is_not_as_it_should_be_is_found_wherever_it_stands() {
+        for count in [0, 1, ALONE - 1, ALONE, ALONE + 1] {
+            let some: Vec<usize> = (0..count).collect();
+            assert!(are_all(&some, |_| true), "of {count}");
+            for wrong in [
+                0,
+                (count / 2).saturating_sub(1),
+                count / 2,
+                count.saturating_sub(1),
+            ] {
+                let is_found = !are_all(&some, |&one| one != wrong);
+                assert_eq!(is_found, wrong < count, "{wrong} of {count}");
+            }
+        }
     }
 }

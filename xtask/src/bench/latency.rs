@@ -179,7 +179,7 @@ fn ours(daemon: &Path, interrupt: &Interrupt) -> Result<Vec<Side>> {
 
 fn peers(interrupt: &Interrupt) -> Result<Vec<Side>> {
     let mut sides = Vec::new();
-    let found = peers::ensure(&[Peer::Iptables, Peer::Fail2ban])?;
+    let found = peers::ensure(&[Peer::Iptables, Peer::Nft, Peer::Fail2ban])?;
     if found.program(Peer::Iptables).is_some() {
         let (link, way) = (Link::new()?, Box::new(Script::new()?));
         let label = "stock script, iptables; without reading";
@@ -188,7 +188,7 @@ fn peers(interrupt: &Interrupt) -> Result<Vec<Side>> {
         say("  stock script: SKIPPED, package iptables is not installed");
     }
     for (label, backend, action) in fail2ban::KINDS {
-        if let Some(why) = Fail2ban::is_missing(backend) {
+        if let Some(why) = Fail2ban::is_missing(backend, action) {
             say(format_args!("  {label}: SKIPPED, {why}"));
             continue;
         }

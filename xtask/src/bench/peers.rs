@@ -19,6 +19,7 @@ use crate::shell::{self, say};
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Peer {
     XdpFilter,
+    Bpftool,
     Iptables,
     Fail2ban,
     Nft,
@@ -31,6 +32,7 @@ impl Peer {
     pub(super) fn program(self) -> &'static str {
         match self {
             Self::XdpFilter => "xdp-filter",
+            Self::Bpftool => "bpftool",
             Self::Iptables => "iptables",
             Self::Fail2ban => "fail2ban-client",
             Self::Nft => "nft",
@@ -43,6 +45,7 @@ impl Peer {
     pub(super) fn package(self) -> &'static str {
         match self {
             Self::XdpFilter => "xdp-tools",
+            Self::Bpftool => "bpftool",
             Self::Iptables => "iptables",
             Self::Fail2ban => "fail2ban",
             Self::Nft => "nftables",
@@ -50,6 +53,18 @@ impl Peer {
             Self::Ethtool => "ethtool",
         }
     }
+
+    /// Whether nothing of it is missing.
+    fn is_whole(self) -> bool {
+        shell::find(self.program()).is_some() && (self != Self::Fail2ban || has_pyinotify())
+    }
+}
+
+/// Whether fail2ban can have its log watched, by a package that it only recommends.
+pub(super) fn has_pyinotify() -> bool {
+    // The one that the server runs with, and not another in PATH.
+    let mut import = Command::new("/usr/bin/python3");
+    shell::look_up(import.args(["-c", "import pyinotify"])).is_ok()
 }
 
 /// The peers that are installed.
@@ -71,12 +86,12 @@ impl Available {
 /// When it cannot be made sure that a service of theirs stays stopped. That a package cannot be had is said, and no error.
 pub(super) fn ensure(peers: &[Peer]) -> Result<Available> {
     for &peer in peers {
-        if shell::find(peer.program()).is_some() {
+        if peer.is_whole() {
             continue;
         }
         let package = peer.package();
         say(format_args!(
-            "\nmissing: {}; installing Debian's package {package}",
+            "\nmissing: {}, or a part of it; installing Debian's package {package}",
             peer.program()
         ));
         if let Err(error) = install(peer)? {
@@ -97,7 +112,7 @@ fn install(peer: Peer) -> Result<Result<()>> {
         return Ok(packages::install(&[peer.package()]));
     }
     let policy = Policy::forbid("fail2ban")?;
-    let installed = packages::install(&[peer.package()]);
+    let installed = packages::install(&[peer.package(), "python3-pyinotify"]);
     if let Some(client) = shell::find(peer.program()) {
         stop_fail2ban(&client)?;
     }

@@ -9,7 +9,6 @@ use xtask::netns::{INTERFACE, Link};
 use super::filter::{self, BareDrop, Filter, Ipset, Nothing, Ours, Rules, XdpFilter};
 use crate::bench::peers::{Available, Peer};
 use crate::interrupt::Interrupt;
-use crate::shell;
 
 /// Bans of all but the rules of iptables of another number; xdp-filter has room for no more.
 pub(super) const BANS: u16 = 10_000;
@@ -104,7 +103,7 @@ impl Candidate {
     /// The programs that it needs.
     pub(super) fn peers(self) -> &'static [Peer] {
         match self {
-            Self::XdpFilter => &[Peer::XdpFilter],
+            Self::XdpFilter => &[Peer::XdpFilter, Peer::Bpftool],
             Self::NftIngress | Self::NftRaw => &[Peer::Nft],
             Self::Ipset => &[Peer::Ipset, Peer::Iptables],
             Self::Iptables1 | Self::Iptables1000 | Self::Iptables10000 => &[Peer::Iptables],
@@ -114,9 +113,6 @@ impl Candidate {
 
     /// What is missing for it.
     pub(super) fn is_missing(self, available: &Available) -> Option<String> {
-        if self == Self::XdpFilter && shell::find("bpftool").is_none() {
-            return Some("there is no bpftool, which `cargo xtask setup` installs".to_owned());
-        }
         let mut peers = self.peers().iter();
         let missing = peers.find(|&&peer| available.program(peer).is_none());
         missing.map(|peer| format!("package {} is not installed", peer.package()))

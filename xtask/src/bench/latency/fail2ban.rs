@@ -12,6 +12,7 @@ use jiff::Timestamp;
 use tempfile::TempDir;
 use xtask::netns::Link;
 
+use super::super::peers;
 use super::Way;
 use crate::interrupt::Interrupt;
 use crate::scene::Alerts;
@@ -39,16 +40,18 @@ pub(super) struct Fail2ban {
 }
 
 impl Fail2ban {
-    /// Whether the package is there, and a Python module that a backend needs.
-    pub(super) fn is_missing(backend: &str) -> Option<String> {
-        if shell::find("fail2ban-server").is_none() || !Path::new(PACKAGE).exists() {
-            return Some("package fail2ban is not installed".to_owned());
-        }
-        // The one that the server runs with, and not another in PATH.
-        let mut import = Command::new("/usr/bin/python3");
-        import.args(["-c", "import pyinotify"]);
-        let missing = backend == "pyinotify" && shell::look_up(&mut import).is_err();
-        missing.then(|| "package python3-pyinotify is not installed".to_owned())
+    /// What is not installed that the server needs with this backend and action.
+    pub(super) fn is_missing(backend: &str, action: &str) -> Option<String> {
+        let lacks = if shell::find("fail2ban-server").is_none() || !Path::new(PACKAGE).exists() {
+            "fail2ban"
+        } else if backend == "pyinotify" && !peers::has_pyinotify() {
+            "python3-pyinotify"
+        } else if action == NFTABLES && shell::find("nft").is_none() {
+            "nftables"
+        } else {
+            return None;
+        };
+        Some(format!("package {lacks} is not installed"))
     }
 
     /// Starts the server in the host's namespace, and waits until its jail has begun.
