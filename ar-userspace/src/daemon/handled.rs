@@ -11,9 +11,10 @@
 //! is older than these and is read again counts again, once. A hash has 64 bits; that one of `RECENT` alerts
 //! has the hash of another that is new happens in one of 2^47 reads of a repeated line.
 
+use std::collections::VecDeque;
+
 use foldhash::quality::RandomState;
 use hashbrown::HashSet;
-use std::collections::VecDeque;
 
 use crate::store::HANDLED_KEPT;
 

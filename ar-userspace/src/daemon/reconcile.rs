@@ -13,7 +13,7 @@ use crate::ledger::{self, Adoption, Key, Standing};
 use crate::offender::Offender;
 use crate::time::{Expiry, Moment};
 
-/// Fewer bans than this are compared by one thread, in less time than another takes to begin.
+/// Fewer bans than this are compared by one thread: they are a small part of what a start does.
 const ALONE: usize = 65_536;
 
 impl Daemon {

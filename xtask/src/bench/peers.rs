@@ -60,7 +60,10 @@ impl Peer {
     }
 }
 
-/// Whether fail2ban can have its log watched, by a package that it only recommends.
+/// What fail2ban watches its log by; its package only recommends it.
+pub(super) const PYINOTIFY: &str = "python3-pyinotify";
+
+/// Whether fail2ban can have its log watched.
 pub(super) fn has_pyinotify() -> bool {
     // The one that the server runs with, and not another in PATH.
     let mut import = Command::new("/usr/bin/python3");
@@ -90,9 +93,12 @@ pub(super) fn ensure(peers: &[Peer]) -> Result<Available> {
             continue;
         }
         let package = peer.package();
+        let lacks = match shell::find(peer.program()) {
+            Some(_) => PYINOTIFY,
+            None => peer.program(),
+        };
         say(format_args!(
-            "\nmissing: {}, or a part of it; installing Debian's package {package}",
-            peer.program()
+            "\nmissing: {lacks}; installing Debian's package {package} with all that is measured of it"
         ));
         if let Err(error) = install(peer)? {
             say(format_args!(
@@ -112,7 +118,7 @@ fn install(peer: Peer) -> Result<Result<()>> {
         return Ok(packages::install(&[peer.package()]));
     }
     let policy = Policy::forbid("fail2ban")?;
-    let installed = packages::install(&[peer.package(), "python3-pyinotify"]);
+    let installed = packages::install(&[peer.package(), PYINOTIFY]);
     if let Some(client) = shell::find(peer.program()) {
         stop_fail2ban(&client)?;
     }

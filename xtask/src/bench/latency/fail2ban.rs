@@ -12,8 +12,8 @@ use jiff::Timestamp;
 use tempfile::TempDir;
 use xtask::netns::Link;
 
-use super::super::peers;
 use super::Way;
+use crate::bench::peers;
 use crate::interrupt::Interrupt;
 use crate::scene::Alerts;
 use crate::shell;
@@ -45,7 +45,7 @@ impl Fail2ban {
         let lacks = if shell::find("fail2ban-server").is_none() || !Path::new(PACKAGE).exists() {
             "fail2ban"
         } else if backend == "pyinotify" && !peers::has_pyinotify() {
-            "python3-pyinotify"
+            peers::PYINOTIFY
         } else if action == NFTABLES && shell::find("nft").is_none() {
             "nftables"
         } else {
