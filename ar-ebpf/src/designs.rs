@@ -103,7 +103,8 @@ fn judge<const FAMILY: u8>(ctx: &XdpContext, is_banned: impl Fn(Source, u64) -> 
 fn is_front(source: Source) -> bool {
     let bit = match source {
         Source::V4(addr) => FrontBit::of_v4(addr),
-        Source::V6(addr) => FrontBit::of_v6(addr),
+        // One bit, as when these designs were weighed.
+        Source::V6(addr) => FrontBit::of_v6(addr)[0],
     };
     let word = DESIGN_FRONT.get_ptr(bit.word());
     // SAFETY: the pointer came from a look-up in an array; so do all in this file.

@@ -15,7 +15,7 @@ pub mod slot;
 
 /// Version of everything in this file, in [`place`] and in [`slot`]. User space brings pinned maps of an older one up to date, and refuses
 /// those of any other.
-pub const ABI_VERSION: u32 = 3;
+pub const ABI_VERSION: u32 = 4;
 
 /// Names of the maps, as the object file and `bpftool map show` have them.
 ///
@@ -50,17 +50,14 @@ pub mod map {
     /// A clear bit hides every ban behind it. So user space sets a bit before it inserts a ban, and clears
     /// it only after it has removed the last one behind it. The same holds for the next map.
     pub const FRONT_V4: &str = "FRONT_V4";
-    /// Bitmap in an array of `u64`: a set bit says that something in an IPv6 /64 with that hash may be banned,
-    /// or, by another hash, that a prefix shorter than /64 in that /32 is.
+    /// Bitmap in an array of `u64`: both bits of a hash of an IPv6 /64 set say that something in it may be banned, and
+    /// one of another hash, that a prefix shorter than /64 in that /32 is. The latter is for programs of version 2.
     pub const FRONT_V6: &str = "FRONT_V6";
     /// Bitmap as `FRONT_V4`, whose bits prefixes alone set: only behind one that is set the trie is searched.
     ///
-    /// Prefixes set the bits of `FRONT_V4` too, which is looked at first. Pins without this map are of the same
-    /// version: user space makes and fills it before a program that knows it is in its place, and what an older one
-    /// has left in it is mended at the next start. The same holds for the next map.
+    /// Prefixes set the bits of `FRONT_V4` too, which is looked at first.
     pub const PREFIX_FRONT_V4: &str = "PREFIX_FRONT_V4";
-    /// Bitmap as `FRONT_V6`, whose bits prefixes alone set. The bit of a /32 is looked at here only; that of `FRONT_V6`
-    /// is for programs that do not know this map.
+    /// Bitmap as `FRONT_V6`, whose bits prefixes alone set. The bit of a /32 is looked at here only.
     pub const PREFIX_FRONT_V6: &str = "PREFIX_FRONT_V6";
     /// Per-CPU array of [`Total`](crate::Total), indexed by [`slot::index`](crate::slot::index).
     pub const STATS: &str = "STATS";
@@ -332,16 +329,19 @@ impl FrontBit {
         Self(u32::from_be_bytes([0, a, b, c]))
     }
 
-    /// The bit of an IPv6 address: a hash of its /64.
+    /// The bits of an IPv6 address: two in one word, by a hash of its /64. They may be the same.
     ///
-    /// Collisions cost a look-up and decide nothing, so a multiplication is enough of a hash.
+    /// With a million bans, one bit would be set by somebody else's for one address in sixteen, and both are for one in
+    /// sixty. Collisions cost a look-up and decide nothing, so a multiplication is enough of a hash.
     #[must_use]
     #[inline(always)]
-    pub const fn of_v6(addr: AddrV6) -> Self {
+    pub const fn of_v6(addr: AddrV6) -> [Self; 2] {
         let [a, b, c, d, e, f, g, h, ..] = addr.octets;
         let subnet = u64::from_ne_bytes([a, b, c, d, e, f, g, h]);
         let mixed = (subnet ^ (subnet >> 32)).wrapping_mul(0x9E37_79B9_7F4A_7C15);
-        Self((mixed >> 40) as u32)
+        let first = (mixed >> 40) as u32;
+        let within = (mixed >> 34) as u32 & 63;
+        [Self(first), Self(first & !63 | within)]
     }
 
     /// The bit of an IPv6 address for prefixes shorter than /64: a hash of its /32.

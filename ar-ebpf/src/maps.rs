@@ -374,7 +374,7 @@ pub(crate) fn front_v4(addr: AddrV4) -> bool {
 /// Whether something in an IPv6 /64 that shares the hash of `addr` may be banned.
 #[inline(always)]
 pub(crate) fn front_v6(addr: AddrV6) -> bool {
-    is_set(&FRONT_V6, FrontBit::of_v6(addr))
+    are_set(&FRONT_V6, FrontBit::of_v6(addr))
 }
 
 /// Whether a prefix may be banned that holds something of the /24 of `addr`.
@@ -386,7 +386,7 @@ pub(crate) fn prefix_front_v4(addr: AddrV4) -> bool {
 /// Whether a prefix of /64 or longer may be banned in an IPv6 /64 that shares the hash of `addr`.
 #[inline(always)]
 pub(crate) fn prefix_front_v6(addr: AddrV6) -> bool {
-    is_set(&PREFIX_FRONT_V6, FrontBit::of_v6(addr))
+    are_set(&PREFIX_FRONT_V6, FrontBit::of_v6(addr))
 }
 
 /// Whether a prefix shorter than /64 may be banned in an IPv6 /32 that shares the hash of `addr`.
@@ -397,10 +397,17 @@ pub(crate) fn prefix_front_wide_v6(addr: AddrV6) -> bool {
 
 #[inline(always)]
 fn is_set(bitmap: &Bitmap, bit: FrontBit) -> bool {
-    bitmap.get_ptr(bit.word()).is_some_and(|word| {
+    are_set(bitmap, [bit, bit])
+}
+
+/// Whether both bits, which are of one word, are set.
+#[inline(always)]
+fn are_set(bitmap: &Bitmap, bits: [FrontBit; 2]) -> bool {
+    let mask = bits[0].mask() | bits[1].mask();
+    bitmap.get_ptr(bits[0].word()).is_some_and(|word| {
         // SAFETY: the pointer came from a look-up in an array map, whose elements are aligned to their size
         // and live as long as the program. A volatile read takes the word once while user space sets bits.
-        unsafe { word.read_volatile() & bit.mask() != 0 }
+        unsafe { word.read_volatile() & mask == mask }
     })
 }
 

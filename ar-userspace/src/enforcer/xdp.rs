@@ -145,6 +145,9 @@ impl Xdp {
             v4_inspected: false,
         };
         state.write_settings()?;
+        if older.as_ref().is_some_and(Older::is_adopted) {
+            write_version()?;
+        }
         let xdp = load_program(&mut kernel)?;
         if let Some(older) = &older {
             older.carry_over(&mut state.totals.stats)?;

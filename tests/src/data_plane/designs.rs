@@ -115,7 +115,7 @@ fn filled(design: Design, object: &Path, family: u8, banned: &[IpAddr]) -> Resul
                 if is_hash {
                     v6.insert(AddrV6 { octets }, [NEVER, 0], 0)?;
                 }
-                FrontBit::of_v6(AddrV6 { octets })
+                FrontBit::of_v6(AddrV6 { octets })[0]
             }
         };
         words[bit.word() as usize] |= bit.mask();

@@ -10,7 +10,7 @@ use ar_ebpf::{ABI_VERSION, Ban, Outcome, map, slot};
 use rustix::process::Signal;
 use tests::support::daemon::Home;
 use tests::support::fault::{self, Tally};
-use tests::support::kernel::{ban_for_good, ban_until, monotonic_ns};
+use tests::support::kernel::{ban_for_good, ban_until, key_v6, monotonic_ns};
 use tests::support::pins::{self, Pinned};
 use tests::support::{daemon, old_pins};
 use xtask::netns::{Link, offender_v4, offender_v6};
@@ -52,7 +52,7 @@ impl Scene {
         stream.is_banned(&home)?;
         let scene = Self {
             before: Pinned::read(home.pin_dir())?,
-            bans: old_pins::bans(home.pin_dir())?,
+            bans: pins::bans(home.pin_dir())?,
             dropped: old_pins::total(home.pin_dir(), Outcome::Banned)?.0,
             link,
             home,
@@ -114,6 +114,13 @@ impl Scene {
                 format!("{address}: {old:?} became {new:?}"),
             );
         }
+        let v6 = self.bans.keys().filter_map(|address| match address {
+            IpAddr::V6(address) => Some(key_v6(*address)),
+            IpAddr::V4(_) => None,
+        });
+        for address in v6 {
+            ensure!(pins::has_front_bits(pin_dir, address)?, "a bit is missing");
+        }
         let told = self.home.bans()?.len();
         tally.wrong(
             (told != self.bans.len()).into(),
@@ -134,6 +141,11 @@ impl Scene {
 }
 
 #[test]
+fn bans_of_the_version_before_stand_while_it_is_brought_up_to_date() -> Result<()> {
+    stand_while_brought_up_to_date(3)
+}
+
+#[test]
 fn bans_of_an_older_version_stand_while_it_is_brought_up_to_date() -> Result<()> {
     stand_while_brought_up_to_date(2)
 }
@@ -146,6 +158,7 @@ fn bans_of_the_oldest_version_stand_while_it_is_brought_up_to_date() -> Result<(
 fn stand_while_brought_up_to_date(version: u32) -> Result<()> {
     let mut tally = Tally::of(match version {
         1 => "an upgrade from maps of version 1 under a banned host's packets",
+        3 => "an upgrade from maps of version 3 under a banned host's packets",
         _ => "an upgrade from maps of version 2 under a banned host's packets",
     });
     for _ in 0..fault::times(2, 50) {
@@ -239,6 +252,44 @@ fn is_finished_by_the_next_start(version: u32) -> Result<()> {
         scene.end(daemon)?;
     }
     ensure!(half_done > 0, "none was killed in the middle");
+    tally.end()
+}
+
+/// Maps of version 3 are adopted as they are. Once the new program is at work, which asks for bits that a daemon of
+/// version 3 would take away, that one refuses them.
+#[test]
+fn an_upgrade_from_the_version_before_that_is_cut_short_is_finished_by_the_next_start() -> Result<()>
+{
+    let mut tally = Tally::of("killed while maps of version 3 are brought up to date");
+    let mut dice = Dice(5);
+    let whole = {
+        let scene = Scene::new(3)?;
+        let begun = Instant::now();
+        let daemon = scene.home.start(&scene.link, &[])?;
+        let whole = begun.elapsed();
+        scene.end(daemon)?;
+        whole
+    };
+    for _ in 0..fault::times(6, 100) {
+        let mut scene = Scene::new(3)?;
+        let (begun, after) = (Instant::now(), dice.roll(100));
+        let after = whole * u32::try_from(after)? / 100;
+        scene
+            .home
+            .kill_start(&scene.link, || begun.elapsed() >= after)?;
+        tally.tried();
+        let is_old = Pinned::read(scene.home.pin_dir())?.programs == scene.before.programs;
+        let version = old_pins::version(scene.home.pin_dir())?;
+        tally.wrong(
+            (!is_old && version != ABI_VERSION).into(),
+            format!("the new program stands on maps of version {version}"),
+        );
+        let passed = scene.stream.passed()?;
+        tally.lost(passed, format!("{passed} packets passed before"));
+        let daemon = scene.home.start(&scene.link, &[])?;
+        scene.is_taken_over(&mut tally)?;
+        scene.end(daemon)?;
+    }
     tally.end()
 }
 

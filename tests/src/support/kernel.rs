@@ -199,21 +199,28 @@ impl Kernel {
     ///
     /// When the kernel refuses.
     pub fn set_front(&mut self, addr: IpAddr) -> anyhow::Result<()> {
-        let (front, bit) = self.front_of(addr);
-        let word = front.get(&bit.word(), 0)?;
-        front.set(bit.word(), word | bit.mask(), 0)?;
+        let (front, bits) = self.front_of(addr);
+        for bit in bits {
+            let word = front.get(&bit.word(), 0)?;
+            front.set(bit.word(), word | bit.mask(), 0)?;
+        }
         Ok(())
     }
 
-    /// Clears the front bit of `addr` and sets all others of its word.
+    /// Clears one front bit of `addr` and sets all others of its word.
     ///
     /// # Errors
     ///
     /// When the kernel refuses.
-    pub fn set_only_other_fronts(&mut self, addr: IpAddr) -> anyhow::Result<()> {
-        let (front, bit) = self.front_of(addr);
+    pub fn clear_only(&mut self, addr: IpAddr, bit: FrontBit) -> anyhow::Result<()> {
+        let (front, _) = self.front_of(addr);
         front.set(bit.word(), !bit.mask(), 0)?;
         Ok(())
+    }
+
+    /// The front bits of `addr`.
+    pub fn front_bits(&mut self, addr: IpAddr) -> Vec<FrontBit> {
+        self.front_of(addr).1
     }
 
     /// How many words of the front bitmaps, and of those of prefixes, have a bit set.
@@ -235,10 +242,10 @@ impl Kernel {
         ))
     }
 
-    fn front_of(&mut self, addr: IpAddr) -> (&mut Array<MapData, u64>, FrontBit) {
+    fn front_of(&mut self, addr: IpAddr) -> (&mut Array<MapData, u64>, Vec<FrontBit>) {
         match addr {
-            IpAddr::V4(v4) => (&mut self.front_v4, FrontBit::of_v4(key_v4(v4))),
-            IpAddr::V6(v6) => (&mut self.front_v6, FrontBit::of_v6(key_v6(v6))),
+            IpAddr::V4(v4) => (&mut self.front_v4, vec![FrontBit::of_v4(key_v4(v4))]),
+            IpAddr::V6(v6) => (&mut self.front_v6, FrontBit::of_v6(key_v6(v6)).into()),
         }
     }
 

@@ -6,6 +6,7 @@ use std::net::IpAddr;
 use std::path::Path;
 
 use anyhow::{Context as _, Result};
+use ar_ebpf::place::places_for;
 use ar_ebpf::{AddrV4, AddrV6, Ban, FrontBit, Outcome, Total, XDP_PROGRAM, map};
 use aya::maps::{Array, HashMap, Map, MapData, PerCpuArray};
 use aya::programs::Xdp;
@@ -16,10 +17,14 @@ use rustix::net::netdevice::name_to_index;
 use rustix::net::{AddressFamily, SocketType, socket};
 use xtask::netns::{INTERFACE, Link};
 
-use super::kernel::{key_v4, key_v6};
+use super::bans::{BansV4, BansV6};
+use super::kernel::{MAX_BANS, key_v4, key_v6};
 
 /// The kernel object as the last build with maps of version 2 made it, without its debugging information.
 static OBJECT_2: &[u8] = aya::include_bytes_aligned!("arfw-xdp-2.o");
+
+/// The same of version 3.
+static OBJECT_3: &[u8] = aya::include_bytes_aligned!("arfw-xdp-3.o");
 
 /// The maps of version 1, which had neither prefixes nor settings.
 const VERSION_1: [&str; 6] = [
@@ -43,16 +48,19 @@ const SINCE_2: [&str; 5] = [
 /// Outcomes that version 1 knew: all but the allowed.
 const OUTCOMES_1: u32 = Outcome::Allowed as u32;
 
-/// The names of the maps of version 1 or 2.
+/// The names of the maps of an older version.
 #[must_use]
 pub fn maps(version: u32) -> Vec<&'static str> {
+    if version == 3 {
+        return map::ALL.into();
+    }
     let since_2 = if version < 2 { &[] } else { &SINCE_2[..] };
     [&VERSION_1[..], since_2].concat()
 }
 
-/// Makes pins of version 1 or 2 that hold these bans, and puts a program on the host's interface that obeys them.
+/// Makes pins of an older version that hold these bans, and puts a program on the host's interface that obeys them.
 ///
-/// Without prefixes, the program of version 2 did with the maps what that of version 1 did: the maps that version 1
+/// Of version 1: without prefixes, the program of version 2 did with the maps what that of version 1 did: the maps that version 1
 /// did not have are empty, and pinned nowhere.
 ///
 /// # Errors
@@ -67,10 +75,17 @@ pub fn make(version: u32, pin_dir: &Path, link: &Link, bans: &[(IpAddr, Ban)]) -
     if version < 2 {
         loader.map_max_entries(map::STATS, OUTCOMES_1);
     }
-    let mut ebpf = loader
-        .map_max_entries(map::BANS_V4, super::kernel::MAX_BANS)
-        .map_max_entries(map::BANS_V6, super::kernel::MAX_BANS)
-        .load(OBJECT_2)?;
+    let room = match version {
+        3 => places_for(MAX_BANS),
+        _ => MAX_BANS,
+    };
+    for name in [map::BANS_V4, map::BANS_V6] {
+        loader.map_max_entries(name, room);
+    }
+    if version == 3 {
+        loader.map_max_entries(map::DETAILS_V4, room);
+    }
+    let mut ebpf = loader.load(if version == 3 { OBJECT_3 } else { OBJECT_2 })?;
     let program: &mut Xdp = ebpf
         .program_mut(XDP_PROGRAM)
         .context("the object has the program")?
@@ -93,20 +108,32 @@ pub fn make(version: u32, pin_dir: &Path, link: &Link, bans: &[(IpAddr, Ban)]) -
 
 fn write(version: u32, ebpf: &mut Ebpf, bans: &[(IpAddr, Ban)]) -> Result<()> {
     let mut take = |name: &str| ebpf.take_map(name).context("the object has the map");
-    let mut v4 = HashMap::<_, _, Ban>::try_from(take(map::BANS_V4)?)?;
-    let mut v6 = HashMap::<_, _, Ban>::try_from(take(map::BANS_V6)?)?;
+    if version == 3 {
+        let mut v4 = BansV4::new(&mut take)?;
+        let mut v6 = BansV6::new(&mut take)?;
+        for &(address, ban) in bans {
+            match address {
+                IpAddr::V4(address) => v4.insert(key_v4(address), ban)?,
+                IpAddr::V6(address) => v6.insert(key_v6(address), ban)?,
+            }
+        }
+    } else {
+        let mut v4 = HashMap::<_, _, Ban>::try_from(take(map::BANS_V4)?)?;
+        let mut v6 = HashMap::<_, _, Ban>::try_from(take(map::BANS_V6)?)?;
+        for &(address, ban) in bans {
+            match address {
+                IpAddr::V4(address) => v4.insert(key_v4(address), ban, 0)?,
+                IpAddr::V6(address) => v6.insert(key_v6(address), ban, 0)?,
+            }
+        }
+    }
     let mut front_v4 = Array::<_, u64>::try_from(take(map::FRONT_V4)?)?;
     let mut front_v6 = Array::<_, u64>::try_from(take(map::FRONT_V6)?)?;
-    for &(address, ban) in bans {
+    for &(address, _) in bans {
         let (front, bit) = match address {
-            IpAddr::V4(address) => {
-                v4.insert(key_v4(address), ban, 0)?;
-                (&mut front_v4, FrontBit::of_v4(key_v4(address)))
-            }
-            IpAddr::V6(address) => {
-                v6.insert(key_v6(address), ban, 0)?;
-                (&mut front_v6, FrontBit::of_v6(key_v6(address)))
-            }
+            IpAddr::V4(address) => (&mut front_v4, FrontBit::of_v4(key_v4(address))),
+            // Of the two that there are now, the one that there was.
+            IpAddr::V6(address) => (&mut front_v6, FrontBit::of_v6(key_v6(address))[0]),
         };
         let word = front.get(&bit.word(), 0)?;
         front.set(bit.word(), word | bit.mask(), 0)?;
@@ -115,7 +142,7 @@ fn write(version: u32, ebpf: &mut Ebpf, bans: &[(IpAddr, Ban)]) -> Result<()> {
     Ok(abi.set(0, version, 0)?)
 }
 
-/// Everything in the pinned hashes, whether or not it is over.
+/// Everything in the pinned hashes of version 1 or 2, whether or not it is over.
 ///
 /// # Errors
 ///

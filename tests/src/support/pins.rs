@@ -8,7 +8,7 @@ use std::process::Command;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result, bail, ensure};
-use ar_ebpf::{AddrV4, Ban, FrontBit, map};
+use ar_ebpf::{AddrV4, AddrV6, Ban, FrontBit, map};
 use aya::Pod;
 use aya::maps::lpm_trie::LpmTrie;
 use aya::maps::{Array, Map, MapData, MapInfo, MapType, loaded_maps};
@@ -255,14 +255,31 @@ fn open(pin_dir: &Path, name: &str) -> Result<Map> {
     })
 }
 
-/// Whether the front bitmap has the bit of an address.
+/// Whether the front bitmap has the bit of an IPv4 address.
 ///
 /// # Errors
 ///
 /// When it is not pinned there or cannot be read.
 pub fn has_front_bit(pin_dir: &Path, address: AddrV4) -> Result<bool> {
-    let data = MapData::from_pin(pin_dir.join(map::FRONT_V4.to_lowercase()))?;
+    has_bits(pin_dir, map::FRONT_V4, &[FrontBit::of_v4(address)])
+}
+
+/// Whether the front bitmap has the bits of an IPv6 address.
+///
+/// # Errors
+///
+/// When it is not pinned there or cannot be read.
+pub fn has_front_bits(pin_dir: &Path, address: AddrV6) -> Result<bool> {
+    has_bits(pin_dir, map::FRONT_V6, &FrontBit::of_v6(address))
+}
+
+fn has_bits(pin_dir: &Path, bitmap: &str, bits: &[FrontBit]) -> Result<bool> {
+    let data = MapData::from_pin(pin_dir.join(bitmap.to_lowercase()))?;
     let front = Array::<_, u64>::try_from(Map::Array(data))?;
-    let bit = FrontBit::of_v4(address);
-    Ok(front.get(&bit.word(), 0)? & bit.mask() != 0)
+    for bit in bits {
+        if front.get(&bit.word(), 0)? & bit.mask() == 0 {
+            return Ok(false);
+        }
+    }
+    Ok(true)
 }

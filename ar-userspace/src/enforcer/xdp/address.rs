@@ -16,6 +16,7 @@ pub(super) trait Address: Pod + Ord + Send {
     type Octets: Copy + Default + Eq;
     /// The address part of a trie's key.
     type Network: Pod + Send;
+    type FrontBits: IntoIterator<Item = FrontBit, IntoIter: Clone> + Clone;
     /// Bits of [`setting`]: that there are prefixes, and that there are allowed networks.
     const PREFIXES: u32;
     const ALLOW: u32;
@@ -32,13 +33,14 @@ pub(super) trait Address: Pod + Ord + Send {
     fn place(self, ban: &Ban) -> (Self::Place, DetailsV4);
     /// Who is banned at a place and how; `None` when it is free.
     fn ban_at(place: &Self::Place, details: &DetailsV4) -> Option<(Self, Ban)>;
-    fn front_bit(self) -> FrontBit;
+    /// The bits that must all be set for a ban of the address to be found.
+    fn front_bits(self) -> Self::FrontBits;
     fn addr(self) -> IpAddr;
     /// The trie's key for a network; `None` for one of the other family.
     fn network(addr: IpAddr) -> Option<Self::Network>;
     fn network_addr(network: Self::Network) -> IpAddr;
     /// The bits that must be set for a prefix to be found.
-    fn front_bits(prefix: Prefix) -> Box<dyn Iterator<Item = FrontBit>>;
+    fn front_bits_of(prefix: Prefix) -> Box<dyn Iterator<Item = FrontBit>>;
     /// Whether only the look at the bit of its /32 finds the prefix.
     fn is_wide(prefix: Prefix) -> bool;
 }
@@ -60,6 +62,7 @@ impl Address for AddrV4 {
     type Place = PlaceV4;
     type Octets = [u8; 4];
     type Network = NetworkV4;
+    type FrontBits = [FrontBit; 1];
     const PREFIXES: u32 = setting::PREFIXES_V4;
     const ALLOW: u32 = setting::ALLOW_V4;
     const MAPS: Maps = Maps {
@@ -101,8 +104,8 @@ impl Address for AddrV4 {
         place.ban(details)
     }
 
-    fn front_bit(self) -> FrontBit {
-        FrontBit::of_v4(self)
+    fn front_bits(self) -> [FrontBit; 1] {
+        [FrontBit::of_v4(self)]
     }
 
     fn addr(self) -> IpAddr {
@@ -121,7 +124,7 @@ impl Address for AddrV4 {
     }
 
     /// One per /24.
-    fn front_bits(prefix: Prefix) -> Box<dyn Iterator<Item = FrontBit>> {
+    fn front_bits_of(prefix: Prefix) -> Box<dyn Iterator<Item = FrontBit>> {
         let IpAddr::V4(addr) = prefix.addr() else {
             return Box::new(std::iter::empty());
         };
@@ -143,6 +146,7 @@ impl Address for AddrV6 {
     type Place = PlaceV6;
     type Octets = [u8; 16];
     type Network = NetworkV6;
+    type FrontBits = [FrontBit; 2];
     const PREFIXES: u32 = setting::PREFIXES_V6;
     const ALLOW: u32 = setting::ALLOW_V6;
     const MAPS: Maps = Maps {
@@ -185,7 +189,7 @@ impl Address for AddrV6 {
         (place.ban.expires_at_ns != 0).then_some((place.address, place.ban))
     }
 
-    fn front_bit(self) -> FrontBit {
+    fn front_bits(self) -> [FrontBit; 2] {
         FrontBit::of_v6(self)
     }
 
@@ -206,14 +210,14 @@ impl Address for AddrV6 {
         Ipv6Addr::from(network.octets).into()
     }
 
-    /// The one of its /64; for what is shorter, one per /32.
-    fn front_bits(prefix: Prefix) -> Box<dyn Iterator<Item = FrontBit>> {
+    /// Those of its /64; for what is shorter, one per /32.
+    fn front_bits_of(prefix: Prefix) -> Box<dyn Iterator<Item = FrontBit>> {
         let IpAddr::V6(addr) = prefix.addr() else {
             return Box::new(std::iter::empty());
         };
         let octets = addr.octets();
         if !Self::is_wide(prefix) {
-            return Box::new(std::iter::once(FrontBit::of_v6(Self { octets })));
+            return Box::new(FrontBit::of_v6(Self { octets }).into_iter());
         }
         let first = addr.to_bits() >> 96;
         let count = 1_u128 << 32_u8.saturating_sub(prefix.bits());

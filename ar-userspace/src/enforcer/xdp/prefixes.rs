@@ -114,9 +114,9 @@ impl<A: Address> Prefixes<A> {
             None => {
                 // The bits first: a ban in the map must never be hidden by them.
                 self.wide += usize::from(A::is_wide(prefix));
-                let held = front.hold(A::front_bits(prefix));
+                let held = front.hold(A::front_bits_of(prefix));
                 // In either case: both bitmaps count what is to be forgotten again.
-                self.front.hold(A::front_bits(prefix)).and(held)?;
+                self.front.hold(A::front_bits_of(prefix)).and(held)?;
                 new
             }
         };
@@ -173,8 +173,8 @@ impl<A: Address> Prefixes<A> {
         self.ends.remove(&prefix);
         self.missing.remove(&prefix);
         self.wide -= usize::from(A::is_wide(prefix));
-        let released = front.release(A::front_bits(prefix));
-        self.front.release(A::front_bits(prefix)).and(released)
+        let released = front.release(A::front_bits_of(prefix));
+        self.front.release(A::front_bits_of(prefix)).and(released)
     }
 
     /// Makes the kernel allow exactly those of `networks` that are of this family; what is new comes first.
@@ -281,7 +281,7 @@ impl<A: Address> Prefixes<A> {
 }
 
 fn bits_of<A: Address>(ends: &BTreeMap<Prefix, u64>) -> impl Iterator<Item = FrontBit> {
-    ends.keys().flat_map(|&prefix| A::front_bits(prefix))
+    ends.keys().flat_map(|&prefix| A::front_bits_of(prefix))
 }
 
 /// The bans of a map that somebody else keeps.

@@ -48,7 +48,7 @@ impl<A: Address> Table<A> {
             found.extend(running(address, &ban, clock));
         })?;
         found.append(&mut prefixes.enforced(clock)?);
-        let bits = bans.mirror.addresses().map(Address::front_bit);
+        let bits = bans.mirror.addresses().flat_map(Address::front_bits);
         let front = Front::adopt(front, bits.chain(prefixes.front_bits()))?;
         Ok(Self {
             bans,
@@ -115,7 +115,7 @@ impl<A: Address> Table<A> {
             });
         };
         // The bits first: a ban in the map must never be hidden by them.
-        let bits = staged.iter().map(|staged| staged.address.front_bit());
+        let bits = staged.iter().flat_map(|staged| staged.address.front_bits());
         if let Err(error) = self.front.hold(bits.clone()) {
             for (index, placed) in staged.iter().enumerate() {
                 self.bans.mirror.leave(placed.address);
@@ -132,7 +132,7 @@ impl<A: Address> Table<A> {
         }
         let bits = failed
             .iter()
-            .map(|(index, _)| staged[*index].address.front_bit());
+            .flat_map(|(index, _)| staged[*index].address.front_bits());
         let _ = self.front.release(bits);
     }
 
@@ -150,9 +150,10 @@ impl<A: Address> Table<A> {
     }
 
     fn ban(&mut self, address: A, standing: Standing, clock: KernelClock) -> anyhow::Result<()> {
-        // The bit first: a ban in the map must never be hidden by it.
-        let bit = address.front_bit();
-        self.front.set(bit)?;
+        // The bits first: a ban in the map must never be hidden by them.
+        for bit in address.front_bits() {
+            self.front.set(bit)?;
+        }
         let written = match self.bans.claim(address) {
             Ok(None) => self.bans.insert(address, fresh(standing, clock)),
             Ok(Some(old)) => {
@@ -163,7 +164,9 @@ impl<A: Address> Table<A> {
         };
         written.with_context(|| format!("cannot write the ban of {}", address.addr()))?;
         if self.bans.count(address) {
-            self.front.count(bit);
+            for bit in address.front_bits() {
+                self.front.count(bit);
+            }
         }
         Ok(())
     }
@@ -173,7 +176,7 @@ impl<A: Address> Table<A> {
         let was_counted =
             was_counted.with_context(|| format!("cannot remove the ban of {}", address.addr()))?;
         if was_counted {
-            self.front.release(std::iter::once(address.front_bit()))?;
+            self.front.release(address.front_bits().into_iter())?;
         }
         Ok(())
     }

@@ -2,7 +2,9 @@
 //!
 //! Bringing up to date opens no gap. Maps whose layout is the same are adopted as they are, the others are set aside
 //! and copied, so that the older program goes on dropping by them until the new one is in its place. The version is
-//! written last: a start that ends half-way is done once more by the next one.
+//! written last: a start that ends half-way is done once more by the next one. Where nothing is set aside, adopting is
+//! all there is to do, and the version is written before the new program is in its place, so that none of the older version
+//! takes away what the new program goes by.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -16,8 +18,12 @@ use super::address::Address;
 use super::bpffs;
 
 /// Version 1 had neither prefixes nor settings, whose maps are made anew and empty, and totals of one outcome
-/// less. Up to version 2, bans of addresses stood in a hash each, and totals were of all interfaces together. The front bitmaps have stayed as they were.
+/// less. Up to version 2, bans of addresses stood in a hash each, and totals were of all interfaces together. Up to
+/// version 3, an IPv6 /64 had one bit in a front bitmap, which is one of the two that it has now.
 const OLDEST: u32 = 1;
+
+/// The last version of which maps are set aside.
+const LAST_SET_ASIDE: u32 = 2;
 
 /// Pinned maps of an older version that can be brought up to date.
 #[derive(Debug)]
@@ -124,6 +130,11 @@ impl Older {
             }
         }
         Ok(())
+    }
+
+    /// Whether adopting the maps as they are is all that brings them up to date.
+    pub(super) const fn is_adopted(&self) -> bool {
+        self.version > LAST_SET_ASIDE
     }
 
     /// Says so.
