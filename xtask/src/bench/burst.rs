@@ -1,7 +1,7 @@
 //! Many new offenders in one write: when is the last of them dropped?
 //!
-//! The observer is a sender with the last offender's address. It asks the daemon for nothing, but takes a CPU of its
-//! own, which on a busy machine is one that the daemon goes without; so the daemon's own time on a CPU is told as well.
+//! The observer is a sender with the last offender's address. It asks the daemon for nothing, and sends so seldom that it
+//! leaves the CPUs to the daemon. The daemon's own time on a CPU is told as well.
 //! Bans are performed in the order of their alerts, so the last one's drop is the end; afterwards `arfw list` has to
 //! show all.
 
@@ -20,6 +20,9 @@ use crate::scene::{Alerts, Scene, alert};
 use crate::shell::say;
 
 const SIZES: [u16; 2] = [1_000, 10_000];
+
+/// Between two datagrams: a hundredth of what is measured.
+const PAUSE: Duration = Duration::from_micros(100);
 
 pub(super) const ROUNDS: usize = 7;
 
@@ -129,7 +132,7 @@ fn round(daemon: &Path, interrupt: &Interrupt, batch: &Batch) -> Result<Round> {
     let start = Instant::now();
     alerts.append(&lines).context("cannot append alerts")?;
     let written = start.elapsed();
-    let cut = probe.until_dropped(interrupt)?;
+    let cut = probe.until_dropped_at(interrupt, PAUSE)?;
     let cpu = scene.cpu_time()? - cpu;
     let banned = scene.bans()?.len();
     let expected = standing as usize + usize::from(size);

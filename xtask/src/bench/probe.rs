@@ -5,6 +5,7 @@
 
 use std::io::{self, ErrorKind};
 use std::net::{IpAddr, UdpSocket};
+use std::thread;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail, ensure};
@@ -77,7 +78,16 @@ impl Probe {
     }
 
     /// Sends back to back until no datagram arrives any more.
-    pub(super) fn until_dropped(mut self, interrupt: &Interrupt) -> Result<Cut> {
+    pub(super) fn until_dropped(self, interrupt: &Interrupt) -> Result<Cut> {
+        self.until_dropped_at(interrupt, Duration::ZERO)
+    }
+
+    /// The same with a pause after each datagram, which leaves the CPU to others and is how exactly the end is known.
+    pub(super) fn until_dropped_at(
+        mut self,
+        interrupt: &Interrupt,
+        pause: Duration,
+    ) -> Result<Cut> {
         let start = Instant::now();
         while self.sent.len() - self.next() < IN_A_ROW {
             interrupt.check()?;
@@ -85,6 +95,9 @@ impl Probe {
                 bail!("packets of {} still arrive after {PATIENCE:?}", self.source);
             }
             self.send()?;
+            if !pause.is_zero() {
+                thread::sleep(pause);
+            }
         }
         let loop_ended = Instant::now();
         while loop_ended.elapsed() < GRACE {
