@@ -68,6 +68,13 @@ const NICE: i32 = 5;
 /// Pause after a failed write: a full disk is not to be asked a thousand times a second.
 const RETRY_AFTER: Duration = Duration::from_secs(1);
 
+/// From this length on, a transaction is followed by a rest of the same length: one that holds more changes of the same
+/// pages writes each of these once.
+const LONG: Duration = Duration::from_millis(20);
+
+/// The longest rest.
+const REST: Duration = Duration::from_millis(200);
+
 /// Failed writes from one reminder of them in the log to the next: about a minute.
 const REMIND_EVERY: u64 = 60;
 
@@ -111,6 +118,8 @@ struct Waiting {
     /// A transaction is under way.
     writing: bool,
     closing: bool,
+    /// Somebody waits for what is not written yet.
+    hurry: bool,
     /// Why nothing can be written at the moment.
     trouble: Option<Trouble>,
     /// How long commits took.
@@ -326,7 +335,8 @@ impl Store {
     /// Takes what the ledger learned, which bans ended by it, and how far the alerts are that led to it, to be written in
     /// one transaction. What comes later replaces what still waits.
     ///
-    /// What has been handed over is on the disk after one or two fsyncs, a few milliseconds on most.
+    /// What has been handed over is on the disk after one or two fsyncs, a few milliseconds on most. Under a flood of changes
+    /// it may rest before that, 200 ms at most, unless somebody [waits](Self::wait) for it.
     pub fn save(
         &self,
         changes: impl IntoIterator<Item = Change>,
@@ -413,7 +423,10 @@ impl Shared {
     /// Whether everything is written, after a wait of `limit` at most.
     fn wait(&self, limit: Duration) -> bool {
         let is_left = |waiting: &mut Waiting| waiting.writing || !waiting.batch.is_empty();
-        let waited = self.written.wait_timeout_while(self.lock(), limit, is_left);
+        let mut waiting = self.lock();
+        waiting.hurry = true;
+        self.changed.notify_one();
+        let waited = self.written.wait_timeout_while(waiting, limit, is_left);
         let (waiting, result) = waited.unwrap_or_else(PoisonError::into_inner);
         drop(waiting);
         !result.timed_out()
@@ -431,6 +444,7 @@ impl Shared {
             }
             let batch = std::mem::take(&mut waiting.batch);
             let closing = waiting.closing;
+            waiting.hurry = false;
             waiting.writing = true;
             drop(waiting);
             let begun = clock::now();
@@ -438,9 +452,9 @@ impl Shared {
                 self.note_open(database);
                 commit(database, &batch)
             });
+            let took = clock::now().since(begun);
             match written {
                 Ok(()) => {
-                    let took = clock::now().since(begun);
                     let mut waiting = self.lock();
                     waiting.commits.add(took, 1);
                     if waiting.trouble.take().is_some() {
@@ -465,7 +479,17 @@ impl Shared {
             if closing {
                 return;
             }
+            if took >= LONG {
+                self.rest(took.min(REST));
+            }
         }
+    }
+
+    /// Lets changes gather for the next transaction, for `most` at most, unless somebody waits for them.
+    fn rest(&self, most: Duration) {
+        let may_rest = |waiting: &mut Waiting| !waiting.closing && !waiting.hurry;
+        let rested = self.changed.wait_timeout_while(self.lock(), most, may_rest);
+        drop(rested);
     }
 
     /// Puts back what could not be written, before what came later, and pauses.

@@ -14,6 +14,9 @@ use tracing_subscriber::util::SubscriberInitExt as _;
 use super::colours::Colours;
 use journal::Journal;
 
+/// Bytes that are written in one go.
+const AT_ONCE: usize = 64 * 1024;
+
 /// Levels by `ARFW_LOG`, in the syntax of `tracing`; `info` without it.
 ///
 /// The value that is given writes the last lines when dropped.
@@ -27,10 +30,11 @@ pub(super) fn start() -> WorkerGuard {
         subscriber.init();
         return guard;
     }
-    // Lines that nobody takes slow the daemon down rather than being lost.
+    // Lines that nobody takes slow the daemon down rather than being lost. The thread writes what has come until it finds
+    // nothing more, and no line in two pieces.
     let (writer, guard) = NonBlockingBuilder::default()
         .lossy(false)
-        .finish(io::stderr());
+        .finish(io::BufWriter::with_capacity(AT_ONCE, io::stderr()));
     tracing_subscriber::fmt()
         .with_env_filter(filter)
         .with_target(false)

@@ -434,3 +434,25 @@ fn the_boot_of_the_times_is_kept_until_another_takes_its_place() {
         );
     }
 }
+
+#[test]
+fn a_rest_between_transactions_ends_as_soon_as_somebody_waits_or_the_store_closes() {
+    type Wake = fn(&Shared);
+    let wakes: [Wake; 2] = [
+        |shared| assert!(shared.wait(Duration::ZERO)),
+        |shared| {
+            shared.lock().closing = true;
+            shared.changed.notify_one();
+        },
+    ];
+    for wake in wakes {
+        let shared = Arc::<Shared>::default();
+        let resting = {
+            let shared = Arc::clone(&shared);
+            // Longer than any test may take.
+            std::thread::spawn(move || shared.rest(Duration::from_secs(86_400)))
+        };
+        wake(&shared);
+        resting.join().unwrap();
+    }
+}
