@@ -3,6 +3,7 @@
 //! Data flows one way: a batch of lines becomes alerts, offences, and effects, which are performed
 //! before anything is logged or counted as done (AR-IMP-5).
 
+mod ahead;
 mod arrival;
 mod by_hand;
 mod confirm;
@@ -58,6 +59,7 @@ use crate::source::{self, Batch, Condition, Load, Position};
 use crate::store::Store;
 use crate::surroundings::{self, Found, LinkWatch, Sessions, Watch};
 use crate::time::Moment;
+use ahead::{Ahead, Next};
 use arrival::Arrival;
 pub use by_hand::Widest;
 use drift::Drift;
@@ -235,7 +237,11 @@ pub async fn run(
         daemon.wait_for_the_store();
     }
 
-    let (batch_sender, mut batches) = mpsc::channel(source::QUEUE);
+    let (batch_sender, batches) = mpsc::channel(source::QUEUE);
+    let mut ahead = match Ahead::start(batches) {
+        Ok(ahead) => ahead,
+        Err(error) => return Err(daemon.give_up(error)),
+    };
     let (request_sender, mut requests) = mpsc::channel(control::QUEUE);
     let socket = daemon.settings.run_dir.join("arfw.sock");
     let (stop_server, server_stopped) = oneshot::channel::<()>();
@@ -266,6 +272,7 @@ pub async fn run(
     }
     daemon.tell_ready();
 
+    let mut source_ended = false;
     let mut more_links = false;
     let mut looks = interval(LOOK_EVERY);
     looks.set_missed_tick_behavior(MissedTickBehavior::Delay);
@@ -298,11 +305,13 @@ pub async fn run(
             () = std::future::ready(()), if more_links => Event::LinksChanged,
             // Before the alerts, or whoever makes many of them could keep it from being done.
             _ = inspection.tick(), if inspect_every.is_some() => Event::InspectionDue,
-            Some(batch) = batches.recv() => Event::Records(batch),
+            next = ahead.next(), if !source_ended => Event::Records(next),
             ended = &mut follow => Event::SourceEnded(ended.map_err(io::Error::other).flatten()),
         };
         match event {
-            Event::Records(batch) => daemon.read(&batch),
+            Event::Records(Ok(Some(next))) => daemon.take_up(&next),
+            Event::Records(Ok(None)) => source_ended = true,
+            Event::Records(Err(error)) => break Err(error),
             Event::DeadlineReached => daemon.let_go(),
             Event::LookDue => {
                 more_links |= daemon.look(links.is_listening());
@@ -312,8 +321,10 @@ pub async fn run(
                 more_links = daemon.follow_links(Links::Changed);
                 // Many of them must keep nobody waiting: neither who reads the file, nor what was read.
                 tokio::task::yield_now().await;
-                if let Ok(batch) = batches.try_recv() {
-                    daemon.read(&batch);
+                match ahead.try_next() {
+                    Ok(Some(next)) => daemon.take_up(&next),
+                    Ok(None) => {}
+                    Err(error) => break Err(error),
                 }
             }
             Event::Outcome(report) => daemon.hear(report),
@@ -348,11 +359,11 @@ pub async fn run(
             Event::Asked(request) => daemon.answer(request),
         }
         // What packets wait for comes first: telling and storing wait while more alerts do, but not for long.
-        if batches.is_empty() && daemon.read_to.is_some() {
+        if ahead.wants_more() && daemon.read_to.is_some() {
             // Only now can the file be read further.
             tokio::task::yield_now().await;
         }
-        if batches.is_empty() || daemon.has_waited() || daemon.journal.is_full() {
+        if ahead.is_empty() || daemon.has_waited() || daemon.journal.is_full() {
             daemon.settle();
         }
     };
@@ -380,8 +391,8 @@ pub async fn run(
 /// All that can wake the daemon.
 #[derive(Debug)]
 enum Event {
-    /// Lines of the followed file.
-    Records(Batch),
+    /// Lines of the followed file; none when there will be no more.
+    Records(anyhow::Result<Option<Next>>),
     /// The ledger's next deadline has come.
     DeadlineReached,
     /// It is time to see whether the enforcer still stands in the way of packets.
@@ -481,7 +492,27 @@ impl Daemon {
         }
     }
 
-    fn read(&mut self, batch: &Batch) {
+    fn take_up(&mut self, next: &Next) {
+        match next {
+            Next::Lines(batch) => self.read(batch, |daemon, arrival| {
+                for line in batch.cut.lines() {
+                    daemon.counts.lines += 1;
+                    daemon.read_line(line, arrival);
+                }
+            }),
+            Next::Read(read) => self.read(read.batch(), |daemon, arrival| {
+                for (line, alert) in read.lines() {
+                    daemon.counts.lines += 1;
+                    match alert {
+                        Some(alert) => daemon.judge(alert, line, arrival),
+                        None => daemon.read_line(line, arrival),
+                    }
+                }
+            }),
+        }
+    }
+
+    fn read(&mut self, batch: &Batch, judge: impl FnOnce(&mut Self, &Arrival)) {
         let arrival = Arrival {
             clocks: clock::clocks(),
             backlog: batch.backlog,
@@ -492,10 +523,7 @@ impl Daemon {
             self.lag.is_backlog();
         }
         self.counts.too_long += batch.cut.skipped_long;
-        for line in batch.cut.lines() {
-            self.counts.lines += 1;
-            self.read_line(line, &arrival);
-        }
+        judge(self, &arrival);
         self.perform(arrival.now());
         self.metrics.take_up(None);
         self.read_to = Some(batch.position.clone());
