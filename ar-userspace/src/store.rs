@@ -68,9 +68,9 @@ const NICE: i32 = 5;
 /// Pause after a failed write: a full disk is not to be asked a thousand times a second.
 const RETRY_AFTER: Duration = Duration::from_secs(1);
 
-/// From this length on, a transaction is followed by a rest of the same length: one that holds more changes of the same
-/// pages writes each of these once.
-const LONG: Duration = Duration::from_millis(20);
+/// From so many keys on, a transaction is followed by a rest that is as long as it took: one that holds more changes of
+/// the same pages writes each of these once.
+const MANY: usize = 4096;
 
 /// The longest rest.
 const REST: Duration = Duration::from_millis(200);
@@ -453,6 +453,7 @@ impl Shared {
                 commit(database, &batch)
             });
             let took = clock::now().since(begun);
+            let many = batch.changes.len() >= MANY;
             match written {
                 Ok(()) => {
                     let mut waiting = self.lock();
@@ -479,7 +480,7 @@ impl Shared {
             if closing {
                 return;
             }
-            if took >= LONG {
+            if many {
                 self.rest(took.min(REST));
             }
         }

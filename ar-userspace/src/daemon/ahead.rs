@@ -40,8 +40,9 @@ pub(super) struct Read(Cell);
 
 impl Read {
     fn new(batch: Batch) -> Self {
-        let read = |batch| Cell::new(batch, |batch| batch.cut.lines().map(line).collect());
-        Self(read(batch))
+        Self(Cell::new(batch, |batch| {
+            batch.cut.lines().map(line).collect()
+        }))
     }
 
     pub(super) fn batch(&self) -> &Batch {

@@ -1,7 +1,7 @@
 //! What only nftables do: their table stands beside those of others, and is looked at with the program `nft`.
 
 use std::process::Command;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use anyhow::{Result, ensure};
 use arfw::control::view;
@@ -268,7 +268,13 @@ fn bans_come_back_where_no_great_batch_can_be_sent() -> Result<()> {
     daemon.wait_for(&format!("address={}", offender_v4(2_999)))?;
     daemon.crash()?;
     daemon = start()?;
-    let status = home.status()?;
+    // What was not stored before the crash is read again.
+    let begun = Instant::now();
+    let mut status = home.status()?;
+    while status.active.v4 < 3_000 && begun.elapsed() < PATIENCE {
+        std::thread::park_timeout(Duration::from_millis(10));
+        status = home.status()?;
+    }
     ensure!(
         (status.active.v4, status.counts.failed) == (3_000, 0),
         "{status:?}"
