@@ -340,7 +340,7 @@ impl FrontBit {
         let subnet = u64::from_ne_bytes([a, b, c, d, e, f, g, h]);
         let mixed = (subnet ^ (subnet >> 32)).wrapping_mul(0x9E37_79B9_7F4A_7C15);
         let first = (mixed >> 40) as u32;
-        let within = (mixed ^ (mixed >> 32)) as u32 & 63;
+        let within = ((mixed ^ (mixed >> 32)) & 63) as u32;
         [Self(first), Self(first & !63 | within)]
     }
 
