@@ -178,7 +178,13 @@ impl Batch {
     fn append(&mut self, mut later: Self) {
         self.since = self.since.or(later.since);
         self.boot = later.boot.or(self.boot);
-        self.changes.append(&mut later.changes);
+        // `append` builds the whole map anew, which is the cheaper way only for much at once. While a transaction is under
+        // way a million may wait, and a few come with each settling.
+        if later.changes.len() < self.changes.len() / 8 {
+            self.changes.extend(std::mem::take(&mut later.changes));
+        } else {
+            self.changes.append(&mut later.changes);
+        }
         self.positions.append(&mut later.positions);
         self.quiet.append(&mut later.quiet);
         self.handled.append(&mut later.handled);

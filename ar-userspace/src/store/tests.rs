@@ -456,3 +456,24 @@ fn a_rest_between_transactions_ends_as_soon_as_somebody_waits_or_the_store_close
         resting.join().unwrap();
     }
 }
+
+#[test]
+fn what_comes_later_replaces_what_waits_however_much_there_is_of_either() {
+    let batch = |count: u8, offences| {
+        let records = (0..count).map(|last| record(&format!("198.51.100.{last}"), offences, None));
+        Batch {
+            changes: records
+                .map(|record| (record.key.clone(), Some(record.on_the_wall(CLOCKS))))
+                .collect(),
+            ..Batch::default()
+        }
+    };
+    for (waiting, later) in [(0, 3), (3, 3), (200, 3), (3, 200)] {
+        let mut all = batch(waiting, 1);
+        all.append(batch(later, 2));
+        let offences = all.changes.values().flatten().map(|record| record.offences);
+        let expected = (0..waiting.max(later)).map(|last| if last < later { 2 } else { 1 });
+        // Keys are in the order of addresses.
+        assert!(offences.eq(expected), "{later} after {waiting}");
+    }
+}
