@@ -145,10 +145,11 @@ impl Xdp {
             v4_inspected: false,
         };
         state.write_settings()?;
+        let xdp = load_program(&mut kernel)?;
+        // Not sooner: where the program is refused, the older version can go on.
         if older.as_ref().is_some_and(Older::is_adopted) {
             write_version()?;
         }
-        let xdp = load_program(&mut kernel)?;
         if let Some(older) = &older {
             older.carry_over(&mut state.totals.stats)?;
         }
