@@ -155,12 +155,7 @@ impl AlertId {
     /// Takes the text of an identifier; an empty one stands for none.
     #[must_use]
     pub fn new(text: &str) -> Self {
-        let pair = text.split_once('.').and_then(|(seconds, place)| {
-            Some(Repr::Pair {
-                seconds: canonical(seconds)?,
-                place: canonical(place)?,
-            })
-        });
+        let pair = pair(text.as_bytes()).map(|(seconds, place)| Repr::Pair { seconds, place });
         Self(pair.unwrap_or_else(|| Repr::Text(cut(text).into())))
     }
 
@@ -186,15 +181,27 @@ impl fmt::Display for AlertId {
     }
 }
 
-/// The number, when its decimal digits are exactly `digits`.
-fn canonical(digits: &str) -> Option<u32> {
-    let plain = digits.bytes().all(|byte| byte.is_ascii_digit());
-    let padded = digits.len() > 1 && digits.starts_with('0');
-    if plain && !padded {
-        digits.parse().ok()
-    } else {
-        None
+/// Both numbers of Wazuh's form, when it is exactly what they would be written as. Each ban has one read: once through.
+fn pair(text: &[u8]) -> Option<(u32, u32)> {
+    let (seconds, rest) = number(text)?;
+    let (place, rest) = number(rest.strip_prefix(b".")?)?;
+    rest.is_empty().then_some((seconds, place))
+}
+
+/// The decimal number that a text begins with, when it is written without a zero before it, and what follows.
+fn number(text: &[u8]) -> Option<(u32, &[u8])> {
+    let mut number = 0_u32;
+    let mut digits = 0;
+    while let Some(byte) = text.get(digits).filter(|byte| byte.is_ascii_digit()) {
+        if digits == 1 && number == 0 {
+            return None;
+        }
+        number = number
+            .checked_mul(10)?
+            .checked_add(u32::from(byte - b'0'))?;
+        digits += 1;
     }
+    (digits > 0).then(|| (number, &text[digits..]))
 }
 
 fn cut(text: &str) -> &str {
@@ -220,7 +227,10 @@ mod tests {
             "1.",
             ".1",
             "+1.2",
+            "1732412580.4294967295",
             "1732412580.4294967296",
+            "1.2.3",
+            "00.5",
             "5f1b-ü",
         ] {
             assert_eq!(AlertId::new(text).to_string(), text);
@@ -231,6 +241,10 @@ mod tests {
     #[test]
     fn an_alert_id_takes_sixteen_bytes_and_a_bounded_text() {
         assert_eq!(size_of::<AlertId>(), 16);
+        assert!(matches!(
+            AlertId::new("1732412580.218").0,
+            Repr::Pair { .. }
+        ));
         let long = "ü".repeat(1_000);
         assert_eq!(AlertId::new(&long).to_string(), "ü".repeat(32));
         let odd = format!("x{}", "ü".repeat(1_000));
