@@ -133,6 +133,13 @@ impl<'a> Group<'a> {
         self.prefix.bytes().chain(self.name.bytes())
     }
 
+    /// What follows the token in a text that begins with it.
+    #[must_use]
+    pub fn strip_from<'t>(&self, text: &'t [u8]) -> Option<&'t [u8]> {
+        text.strip_prefix(self.prefix.as_bytes())?
+            .strip_prefix(self.name.as_bytes())
+    }
+
     /// The token's length, in bytes.
     #[must_use]
     pub fn size(&self) -> usize {

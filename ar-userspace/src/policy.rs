@@ -9,6 +9,7 @@ pub mod explain;
 mod groups;
 mod guard;
 mod index;
+mod memo;
 mod refusal;
 pub mod route;
 #[cfg(test)]
@@ -24,6 +25,7 @@ use crate::quiet::Quiets;
 use crate::time::{Clocks, Moment};
 pub use guard::{Guard, Reason};
 use index::Index;
+use memo::Memo;
 pub use refusal::Refusal;
 use refusal::judge;
 
@@ -32,6 +34,7 @@ use refusal::judge;
 pub struct Policy {
     config: Arc<Config>,
     index: Index,
+    memo: Memo,
 }
 
 /// What follows from one alert.
@@ -87,7 +90,12 @@ impl Policy {
     #[must_use]
     pub fn new(config: Arc<Config>) -> Self {
         let index = Index::new(&config.responses);
-        Self { config, index }
+        let memo = Memo::default();
+        Self {
+            config,
+            index,
+            memo,
+        }
     }
 
     /// The configuration that is applied.
@@ -99,10 +107,10 @@ impl Policy {
     /// Decides one alert. `guard` holds what must stay reachable at this moment.
     ///
     /// Matching comes first, so that an alert that concerns no section is neither checked nor reported
-    /// as refused. The checks of [`Refusal`] follow in its order.
+    /// as refused. The checks of [`Refusal`] follow in its order. What matched is remembered, which only saves time.
     #[must_use]
-    pub fn decide(&self, alert: &Alert<'_>, guard: &Guard) -> Decision {
-        let places = self.index.matching(alert);
+    pub fn decide(&mut self, alert: &Alert<'_>, guard: &Guard) -> Decision {
+        let places = self.memo.matching(alert, &self.index);
         if places.is_empty() {
             return Decision::Unmatched;
         }

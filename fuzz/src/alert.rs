@@ -1,6 +1,6 @@
 //! What must hold for any line of an `alerts.json`.
 
-use std::sync::{Arc, LazyLock};
+use std::sync::{Arc, LazyLock, Mutex, PoisonError};
 
 use arfw::alert::Alert;
 use arfw::config::read;
@@ -8,8 +8,8 @@ use arfw::policy::explain::{Outcome, explain};
 use arfw::policy::{Decision, Guard, Policy, Reason};
 use serde_json::Value;
 
-/// Sections of every kind, some of which fire for nearly everything.
-static POLICY: LazyLock<Policy> = LazyLock::new(|| {
+/// Sections of every kind, some of which fire for nearly everything. What it remembers of earlier lines changes nothing.
+static POLICY: LazyLock<Mutex<Policy>> = LazyLock::new(|| {
     let section = |body: &str| {
         format!(
             "<active-response><command>c</command><location>local</location>{body}</active-response>"
@@ -26,7 +26,8 @@ static POLICY: LazyLock<Policy> = LazyLock::new(|| {
         section("<rules_group>active_response,</rules_group><timeout>5</timeout>"),
         section(""),
     );
-    Policy::new(Arc::new(read(&text).config.unwrap_or_default()))
+    let config = read(&text).config.unwrap_or_default();
+    Mutex::new(Policy::new(Arc::new(config)))
 });
 
 /// Protects some of what the seeds name.
@@ -53,11 +54,12 @@ pub fn alert(line: &[u8]) {
     if depth(line) <= DEPTH_MAX {
         check_against_tree(line);
     }
-    agrees(&POLICY, line, &GUARD);
+    let mut policy = POLICY.lock().unwrap_or_else(PoisonError::into_inner);
+    agrees(&mut policy, line, &GUARD);
     // The daemon's way with bytes that are no text.
     if std::str::from_utf8(line).is_err() {
         let text = String::from_utf8_lossy(line);
-        agrees(&POLICY, text.as_bytes(), &GUARD);
+        agrees(&mut policy, text.as_bytes(), &GUARD);
     }
 }
 
@@ -105,7 +107,7 @@ fn depth(line: &[u8]) -> usize {
 }
 
 /// The indexed decision and the explanation, section by section, come to the same.
-pub(crate) fn agrees(policy: &Policy, line: &[u8], guard: &Guard) {
+pub(crate) fn agrees(policy: &mut Policy, line: &[u8], guard: &Guard) {
     let Ok(alert) = Alert::parse(line) else {
         return;
     };

@@ -30,9 +30,9 @@ pub fn config(bytes: &[u8]) {
     let again = read_bytes(bytes).1;
     assert_eq!(again.config, reading.config, "a second reading differs");
     let Some(config) = reading.config else { return };
-    let policy = Policy::new(Arc::new(config));
+    let mut policy = Policy::new(Arc::new(config));
     for alert in ALERTS {
-        agrees(&policy, alert.as_bytes(), &Guard::default());
+        agrees(&mut policy, alert.as_bytes(), &Guard::default());
     }
 }
 

@@ -100,7 +100,7 @@ struct Spent {
 
 impl Spent {
     /// Takes the whole file through, one piece after the other, as the daemon reads it.
-    fn pass(&mut self, alerts: &Path, policy: &Policy) -> Result<()> {
+    fn pass(&mut self, alerts: &Path, policy: &mut Policy) -> Result<()> {
         let unreadable = || format!("cannot read {}", alerts.display());
         let mut file = File::open(alerts).with_context(unreadable)?;
         let guard = Guard::default();

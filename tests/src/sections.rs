@@ -15,7 +15,7 @@ fn policy(sections: usize) -> Policy {
 }
 
 /// The sections that fire for an alert.
-fn fired(policy: &Policy, level: u8, rule: u32, groups: &str) -> Vec<usize> {
+fn fired(policy: &mut Policy, level: u8, rule: u32, groups: &str) -> Vec<usize> {
     let line = format!(
         r#"{{"rule":{{"level":{level},"sidid":{rule},"groups":[{groups}]}},"srcip":"198.51.100.7"}}"#
     );
@@ -30,7 +30,7 @@ fn fired(policy: &Policy, level: u8, rule: u32, groups: &str) -> Vec<usize> {
 #[test]
 fn each_section_can_match_and_is_asked_for_its_own() {
     for sections in SIZES {
-        let policy = policy(sections);
+        let mut policy = policy(sections);
         assert_eq!(policy.config().responses.len(), sections);
         let mut levels = BTreeSet::new();
         for (number, place) in (0..).zip(0..sections) {
@@ -38,14 +38,14 @@ fn each_section_can_match_and_is_asked_for_its_own() {
                 Criterion::Level => {
                     levels.insert(place);
                 }
-                Criterion::Rule(rule) => assert_eq!(fired(&policy, 3, rule, ""), [place]),
+                Criterion::Rule(rule) => assert_eq!(fired(&mut policy, 3, rule, ""), [place]),
                 Criterion::Group(group) => {
                     let groups = format!(r#""syslog","{group}""#);
-                    assert_eq!(fired(&policy, 3, 5716, &groups), [place]);
+                    assert_eq!(fired(&mut policy, 3, 5716, &groups), [place]);
                 }
             }
         }
-        assert!(fired(&policy, LEVEL, 5716, "").into_iter().eq(levels));
+        assert!(fired(&mut policy, LEVEL, 5716, "").into_iter().eq(levels));
     }
 }
 
@@ -53,9 +53,9 @@ fn each_section_can_match_and_is_asked_for_its_own() {
 fn no_section_matches_what_the_sample_data_has() {
     let groups = r#""syslog","sshd","invalid_login","authentication_failed","web","accesslog""#;
     for sections in SIZES {
-        let policy = policy(sections);
+        let mut policy = policy(sections);
         for (level, rule) in [(0, 1002), (5, 5716), (10, 5712), (15, 100_000)] {
-            let fired = fired(&policy, level, rule, groups);
+            let fired = fired(&mut policy, level, rule, groups);
             assert!(fired.is_empty(), "{sections} sections: {fired:?}");
         }
     }

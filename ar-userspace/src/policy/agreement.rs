@@ -11,6 +11,7 @@ use super::explain::{Outcome, explain};
 use super::guard::Reason;
 use super::tests::{config, section};
 use super::*;
+use crate::alert::Group;
 use crate::config::{EntryKind, WhiteList, WhiteListEntry};
 use crate::offender::Prefix;
 
@@ -210,6 +211,34 @@ fn may_be_banned(note: &Note) -> bool {
         && only(note.dstuser.unwrap_or(""), "._@?-")
         && !spared.contains(&&*address.to_string())
         && !address.to_string().starts_with("198.51.100.")
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(500))]
+
+    #[test]
+    fn what_is_remembered_of_alerts_changes_no_decision(
+        config in configuration(),
+        notes in prop::collection::vec(note(), 1..24),
+        long in 0..24_usize,
+    ) {
+        let config = Arc::new(config);
+        let mut remembers = Policy::new(Arc::clone(&config));
+        for (number, note) in notes.iter().enumerate() {
+            let line = note.line();
+            let mut alert = Alert::parse(&line).unwrap();
+            if number == long {
+                alert.groups.push(Group::new("g".repeat(600)));
+            }
+            // Those of one place are not told apart by it.
+            for rule_id in [alert.rule_id, alert.rule_id.map(|rule| rule + 256)] {
+                alert.rule_id = rule_id;
+                let fresh = Policy::new(Arc::clone(&config)).decide(&alert, &Guard::default());
+                prop_assert_eq!(remembers.decide(&alert, &Guard::default()), fresh.clone());
+                prop_assert_eq!(remembers.decide(&alert, &Guard::default()), fresh);
+            }
+        }
+    }
 }
 
 proptest! {

@@ -230,7 +230,7 @@ fn by_hand(lines: &[(u64, String)], end: u64) -> Vec<Record> {
         limits: scene.limits,
         ..Settings::default()
     });
-    let policy = Policy::new(Arc::new(scene.config));
+    let mut policy = Policy::new(Arc::new(scene.config));
     let mut now = 0;
     for (wait, line) in lines {
         now += wait;
