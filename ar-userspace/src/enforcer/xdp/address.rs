@@ -12,7 +12,7 @@ use crate::offender::Prefix;
 pub(super) trait Address: Pod + Ord + Send {
     /// What stands at a place of the table.
     type Place: Pod + Eq;
-    /// The octets of the address: memory for many of them costs nothing until it is written.
+    /// The octets of the address.
     type Octets: Copy + Default + Eq;
     /// The address part of a trie's key.
     type Network: Pod + Send;

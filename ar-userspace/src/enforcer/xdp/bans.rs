@@ -39,7 +39,7 @@ impl<A: Address> Bans<A> {
         let mut again = Vec::new();
         kernel.read_places(|place, address, ban| {
             let is_home = mirror.is_home(address, place);
-            if is_over(&ban) || !is_home || mirror.find(address).is_some() {
+            if is_over(&ban) || !is_home || mirror.stands_before(address, place) {
                 surplus.push((address, Spot::Place(place)));
                 // Where the program does not look for it: by another secret, or by another hand.
                 if !is_over(&ban) && !is_home {

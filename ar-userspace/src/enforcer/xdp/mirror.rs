@@ -17,10 +17,14 @@ pub(super) enum Spot {
     Overflow,
 }
 
+/// Places whose addresses stand together in memory.
+const PIECE: usize = 256;
+
 pub(super) struct Mirror<A: Address> {
     hashing: Hashing,
-    /// By place; nobody where it is not taken. An `Option` of each would take twice the memory.
-    octets: Vec<A::Octets>,
+    /// By place, as far as any of a piece was ever taken; nobody where it is not. An `Option` of each would take twice the
+    /// memory, and the allocator touches all of what it has used before.
+    octets: Vec<Option<Box<[A::Octets; PIECE]>>>,
     /// A bit for each place.
     taken: Vec<u64>,
     overflow: BTreeSet<A>,
@@ -32,7 +36,9 @@ impl<A: Address> Mirror<A> {
         let places = (hashing.buckets * PLACES_OF_BUCKET) as usize;
         Self {
             hashing,
-            octets: vec![A::Octets::default(); places],
+            octets: std::iter::repeat_with(|| None)
+                .take(places.div_ceil(PIECE))
+                .collect(),
             taken: vec![0; places.div_ceil(64)],
             overflow: BTreeSet::new(),
             len: 0,
@@ -51,8 +57,9 @@ impl<A: Address> Mirror<A> {
 
     /// Who stands at a place.
     pub(super) fn at(&self, place: u32) -> Option<A> {
-        self.is_taken(place)
-            .then(|| A::of(self.octets[place as usize]))
+        self.octets_at(place)
+            .filter(|_| self.is_taken(place))
+            .map(A::of)
     }
 
     pub(super) const fn overflow(&self) -> &BTreeSet<A> {
@@ -60,12 +67,26 @@ impl<A: Address> Mirror<A> {
     }
 
     pub(super) fn find(&self, address: A) -> Option<Spot> {
-        let place =
-            self.homes(address).into_iter().flatten().find(|&place| {
-                self.octets[place as usize] == address.octets() && self.is_taken(place)
-            });
+        let mut homes = self.homes(address).into_iter().flatten();
+        let place = homes.find(|&place| self.stands_at(address, place));
         let place = place.map(Spot::Place);
         place.or_else(|| self.overflow.contains(&address).then_some(Spot::Overflow))
+    }
+
+    /// Whether the address stands at a place before this one. Who reads the places in their order need not wait for the
+    /// memory of those that are still to come.
+    pub(super) fn stands_before(&self, address: A, place: u32) -> bool {
+        let mut homes = self.homes(address).into_iter().flatten();
+        homes.any(|home| home < place && self.stands_at(address, home))
+    }
+
+    fn stands_at(&self, address: A, place: u32) -> bool {
+        self.octets_at(place) == Some(address.octets()) && self.is_taken(place)
+    }
+
+    fn octets_at(&self, place: u32) -> Option<A::Octets> {
+        let piece = self.octets[place as usize / PIECE].as_ref()?;
+        Some(piece[place as usize % PIECE])
     }
 
     /// The free places of an address, those of the less full of its buckets first.
@@ -90,7 +111,9 @@ impl<A: Address> Mirror<A> {
         self.len += 1;
         match spot {
             Spot::Place(place) => {
-                self.octets[place as usize] = address.octets();
+                let piece = &mut self.octets[place as usize / PIECE];
+                let piece = piece.get_or_insert_with(|| Box::new([A::Octets::default(); PIECE]));
+                piece[place as usize % PIECE] = address.octets();
                 self.taken[place as usize / 64] |= 1 << (place % 64);
             }
             Spot::Overflow => {
