@@ -373,11 +373,12 @@ impl From<Exit> for ExitCode {
     }
 }
 
-/// Runs the command of a command line, whose first item is the name of the program, to its end.
+/// Runs the command of a command line, whose first item is the name of the program, to its end. `give_back` gives the
+/// kernel all memory that is free.
 #[must_use]
-pub fn run(line: &[OsString]) -> ExitCode {
+pub fn run(line: &[OsString], give_back: fn()) -> ExitCode {
     let result = match settings::apply(line) {
-        Ok(Ok(arguments)) => perform(arguments),
+        Ok(Ok(arguments)) => perform(arguments, give_back),
         Ok(Err(exit)) => Ok(exit),
         Err(error) => Err(error),
     };
@@ -394,10 +395,10 @@ pub fn run(line: &[OsString]) -> ExitCode {
     }
 }
 
-fn perform(arguments: Arguments) -> anyhow::Result<Exit> {
+fn perform(arguments: Arguments, give_back: fn()) -> anyhow::Result<Exit> {
     let json = arguments.json;
     match arguments.command {
-        Command::Run(arguments) => run::run(&arguments),
+        Command::Run(arguments) => run::run(&arguments, give_back),
         Command::Check {
             file,
             ar_conf: true,

@@ -38,6 +38,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Context as _, anyhow};
+use tokio::runtime;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio::time::{MissedTickBehavior, interval};
@@ -48,13 +49,13 @@ use crate::config::{Config, Enforcement};
 use crate::control::{self, Request, view::Counts};
 use crate::enforcer::exec::{self, Programs, Report};
 use crate::enforcer::sockets::Sockets;
-use crate::enforcer::{Enforced, Enforcer, Leave, Links};
-use crate::ledger::{self, Key, Ledger, Limits, Ruling};
+use crate::enforcer::{Enforcer, Leave, Links};
+use crate::ledger::{self, Key, Ledger, Limits, Ruling, Standing};
+use crate::offender::Offender;
 use crate::policy::{Decision, Guard, Offence, Policy, Refusal, Target};
 use crate::quiet::Quiets;
 use crate::recent::{Act, Deed, Recent};
 use crate::responses_log::ResponsesLog;
-use crate::source::file::Follower;
 use crate::source::{self, Batch, Condition, Load, Position};
 use crate::store::Store;
 use crate::surroundings::{self, Found, LinkWatch, Sessions, Watch};
@@ -73,7 +74,7 @@ use reload::Reading;
 use responses::Responses;
 use service::Service;
 pub use shadow::Shadow;
-use start::{Tools, given_up};
+use start::{Remembered, Tools, given_up};
 use steps::Steps;
 use why::Lines as SectionLines;
 
@@ -133,6 +134,8 @@ pub struct Settings {
     pub kill_sockets: bool,
     /// Who is protected besides those that are looked up.
     pub surroundings: surroundings::Settings,
+    /// Gives the kernel all memory that is free.
+    pub give_back: fn(),
 }
 
 /// An enforcer that has just been started.
@@ -141,8 +144,8 @@ pub struct Started {
     pub enforcer: Box<dyn Enforcer>,
     /// The bans of each family that it has room for.
     pub limits: Limits,
-    /// What it found enforced, in no order that means anything.
-    pub found: Vec<Enforced>,
+    /// What it found enforced, in the order of offenders.
+    pub found: Vec<(Offender, Standing)>,
     /// Removes what an earlier daemon's other enforcer left, of which this one knows nothing; once the bans are held.
     pub succeeds: Option<Removal>,
 }
@@ -165,13 +168,8 @@ pub async fn run(
 ) -> anyhow::Result<()> {
     let instance = Instance::take(&settings.run_dir)?;
     let mut signals = Signals::listen()?;
-    let (store, mut held, records) = Store::start(&settings.state_dir)?;
-    // Before the enforcer, so that alerts which are written while it starts are read.
-    let first_start = !held.positions.contains_key(&settings.alerts);
-    let (follower, start) = Follower::start(&settings.alerts, held.positions.get(&settings.alerts))
-        .with_context(|| format!("cannot follow `{}`", settings.alerts.display()))?;
     let log = responses::open(settings.responses_log.as_deref())?;
-    // Before the enforcer, too: what cannot be had leaves nothing in the kernel.
+    // Before the enforcer: what cannot be had leaves nothing in the kernel.
     let metrics = match settings.metrics_address {
         Some(address) => Some(control::open_metrics(address).await?),
         None => None,
@@ -188,15 +186,21 @@ pub async fn run(
         alarm: Alarm::new().context("cannot make a timer")?,
         lines: log.as_ref().and_then(ResponsesLog::lines),
     };
-    // With a million bans, either takes half a second.
-    let (started, restored) = std::thread::scope(|threads| {
-        let restored = std::thread::Builder::new()
-            .name("restore".to_owned())
-            .spawn_scoped(threads, || Daemon::restore(&settings, &store, records))
+    let runtime = runtime::Handle::current();
+    // With a million bans, either takes half a second. Alerts that are written while the enforcer starts are read.
+    let (started, remembered) = std::thread::scope(|threads| {
+        let remembered = std::thread::Builder::new()
+            .name("remember".to_owned())
+            .spawn_scoped(threads, || {
+                let _entered = runtime.enter();
+                Remembered::read(&settings)
+            })
             .context("cannot start a thread")?;
         let started = enforcer()?;
-        let restored = restored.join().map_err(|_| anyhow!("its thread panicked"));
-        Ok::<_, anyhow::Error>((started, restored.flatten()))
+        let remembered = remembered
+            .join()
+            .map_err(|_| anyhow!("its thread panicked"));
+        Ok::<_, anyhow::Error>((started, remembered.flatten()))
     })?;
     let Started {
         enforcer,
@@ -207,8 +211,8 @@ pub async fn run(
     if let Some(warning) = clock::warning() {
         tracing::warn!("{warning}");
     }
-    let restored = match restored.context("cannot restore the bans") {
-        Ok(restored) => restored,
+    let remembered = match remembered {
+        Ok(remembered) => remembered,
         Err(error) => {
             let leave = match enforced.is_empty() {
                 true => Leave::Nothing,
@@ -217,6 +221,14 @@ pub async fn run(
             return Err(given_up(error, enforcer.close(leave)));
         }
     };
+    let Remembered {
+        store,
+        mut held,
+        restored,
+        follower,
+        start,
+    } = remembered;
+    let first_start = !held.positions.contains_key(&settings.alerts);
     let (mut daemon, mut reports) = Daemon::new(settings, tools, store, restored, enforcer, limits);
     daemon.restore_quiet(&mut held);
     daemon.condition = follower.condition();
@@ -236,6 +248,8 @@ pub async fn run(
     if first_start {
         daemon.wait_for_the_store();
     }
+    // What a start takes is more than what it keeps.
+    (daemon.settings.give_back)();
 
     let (batch_sender, batches) = mpsc::channel(source::QUEUE);
     let mut ahead = match Ahead::start(batches) {

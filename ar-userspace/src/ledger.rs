@@ -91,6 +91,9 @@ impl Ledger {
     /// with two million bans.
     pub const TIMEOUTS_PER_CALL: usize = 256;
 
+    /// Offenders for which there is room from the beginning: a burst of them waits for no growth.
+    const ROOM: usize = 16_384;
+
     /// Effects for which memory is kept when all are performed.
     const EFFECTS_KEPT: usize = 16_384;
 
@@ -99,6 +102,7 @@ impl Ledger {
     pub fn new(settings: Settings) -> Self {
         let mut ledger = Self::default();
         ledger.table.shadow = settings.shadow;
+        ledger.table.make_room(Self::ROOM);
         ledger.settings = settings;
         ledger
     }
@@ -196,8 +200,7 @@ impl Ledger {
     /// What stands at `now`, by offender, and what is [lifted](Self::is_lifted).
     pub fn bans(&self, now: Moment) -> impl Iterator<Item = Record> {
         self.table
-            .places(|place| self.is_banned(place, now))
-            .into_iter()
+            .places(move |place| self.is_banned(place, now))
             .map(|place| self.table.record(place))
     }
 
@@ -205,8 +208,7 @@ impl Ledger {
     pub fn program_bans(&self, now: Moment) -> impl Iterator<Item = Record> {
         let is_programs = |place| self.table[place].enforcement == Enforcement::Program;
         self.table
-            .places(|place| is_programs(place) && self.is_banned(place, now))
-            .into_iter()
+            .places(move |place| is_programs(place) && self.is_banned(place, now))
             .map(|place| self.table.record(place))
     }
 
@@ -219,9 +221,7 @@ impl Ledger {
         let held = self.table.places(|place| {
             self.table.executable(place) == executable && self.table[place].until().is_some()
         });
-        held.into_iter()
-            .map(|place| self.table.key(place))
-            .collect()
+        held.map(|place| self.table.key(place)).collect()
     }
 
     /// Whom [`bans`](Self::bans) are about, each once, in no order that means anything.
@@ -247,7 +247,7 @@ impl Ledger {
     /// Everything that is remembered, by offender: what a store keeps.
     pub fn records(&self) -> impl Iterator<Item = Record> {
         let everything = self.table.places(|_| true);
-        everything.into_iter().map(|place| self.table.record(place))
+        everything.map(|place| self.table.record(place))
     }
 
     /// The same as one value.
@@ -260,12 +260,6 @@ impl Ledger {
     #[must_use]
     pub fn standing(&self, offender: Offender, now: Moment) -> Option<Standing> {
         self.table.standing(offender, |until| !until.is_over(now))
-    }
-
-    /// How many offenders the kernel has to hold, as far as their ends have been handled.
-    #[must_use]
-    pub fn held(&self) -> usize {
-        self.bans_v4() + self.bans_v6() + self.prefixes()
     }
 
     /// What the kernel has to hold at `now`, for everyone, by offender.

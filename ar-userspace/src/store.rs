@@ -24,10 +24,7 @@ use std::thread::JoinHandle;
 use std::time::Duration;
 
 use anyhow::Context as _;
-use redb::{
-    Database, ReadableDatabase as _, ReadableTable as _, ReadableTableMetadata as _, Table,
-    TableDefinition,
-};
+use redb::{Database, ReadableDatabase as _, ReadableTable as _, Table, TableDefinition};
 use rustix::process::setpriority_process;
 
 use crate::clock;
@@ -212,35 +209,15 @@ pub struct Held {
     pub forgotten: u64,
 }
 
-/// Records while they are being read, in the order of their keys. After an error there are no more.
+/// Records while they are being read, many at a time, in the order of their keys. After an error there are no more.
 #[derive(Debug)]
-pub struct Records {
-    chunks: mpsc::Receiver<anyhow::Result<Vec<Record<Wall>>>>,
-    chunk: std::vec::IntoIter<Record<Wall>>,
-    /// Those that are left, unless an error comes.
-    left: usize,
-}
+pub struct Records(mpsc::Receiver<anyhow::Result<Vec<Record<Wall>>>>);
 
 impl Iterator for Records {
-    type Item = anyhow::Result<Record<Wall>>;
+    type Item = anyhow::Result<Vec<Record<Wall>>>;
 
     fn next(&mut self) -> Option<Self::Item> {
-        loop {
-            if let Some(record) = self.chunk.next() {
-                self.left = self.left.saturating_sub(1);
-                return Some(Ok(record));
-            }
-            match self.chunks.recv() {
-                Ok(Ok(chunk)) => self.chunk = chunk.into_iter(),
-                Ok(Err(error)) => return Some(Err(error)),
-                Err(mpsc::RecvError) => return None,
-            }
-        }
-    }
-
-    fn size_hint(&self) -> (usize, Option<usize>) {
-        // One more for the error.
-        (0, Some(self.left + 1))
+        self.0.recv().ok()
     }
 }
 
@@ -253,7 +230,9 @@ impl Store {
     /// never overwritten.
     pub fn open(state_dir: &Path) -> anyhow::Result<(Self, Held)> {
         let (store, mut held, records) = Self::start(state_dir)?;
-        held.records = records.collect::<anyhow::Result<_>>()?;
+        for some in records {
+            held.records.append(&mut some?);
+        }
         Ok((store, held))
     }
 
@@ -273,7 +252,6 @@ impl Store {
         shared.note_open(file.database()?);
         let reading = || format!("cannot read the store `{}`", path.display());
         let held = read_progress(file.database()?).with_context(reading)?;
-        let left = count_records(file.database()?).with_context(reading)?;
         let boot = boot::read(file.database()?).with_context(reading)?;
         let (sender, receiver) = mpsc::sync_channel(CHUNKS);
         let writer = std::thread::Builder::new()
@@ -304,11 +282,7 @@ impl Store {
                 boot,
             },
             held,
-            Records {
-                chunks: receiver,
-                chunk: Vec::new().into_iter(),
-                left,
-            },
+            Records(receiver),
         ))
     }
 
@@ -542,11 +516,6 @@ fn read_progress(database: &Database) -> anyhow::Result<Held> {
     }
     held.quiet = quiet::read(&transaction)?;
     Ok(held)
-}
-
-fn count_records(database: &Database) -> anyhow::Result<usize> {
-    let records = database.begin_read()?.open_table(RECORDS)?;
-    Ok(usize::try_from(records.len()?)?)
 }
 
 /// Hands the records out in chunks.

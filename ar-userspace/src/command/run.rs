@@ -14,7 +14,8 @@ use crate::daemon::{self, Removal, Settings, Shadow, Started};
 use crate::diagnostic;
 use crate::enforcer::dry_run::DryRun;
 use crate::enforcer::{nftables, xdp};
-use crate::ledger::Limits;
+use crate::ledger::{Limits, Standing};
+use crate::offender::Offender;
 use crate::surroundings;
 
 /// The allocator's own setting: after how many milliseconds memory that is free goes back to the kernel.
@@ -34,7 +35,7 @@ fn with_purge_delay() {
     }
 }
 
-pub(super) fn run(arguments: &RunArguments) -> anyhow::Result<Exit> {
+pub(super) fn run(arguments: &RunArguments, give_back: fn()) -> anyhow::Result<Exit> {
     with_purge_delay();
     let (text, reading) = check::read_regular(&arguments.config, &arguments.executables)?;
     let name = arguments.config.display().to_string();
@@ -75,6 +76,7 @@ pub(super) fn run(arguments: &RunArguments) -> anyhow::Result<Exit> {
         log_programs: arguments.runs.log_programs(),
         inspect_every: Some(arguments.inspect_every).filter(|every| !every.is_zero()),
         surroundings,
+        give_back,
         shadow: Shadow {
             all: arguments.shadow,
             commands: arguments.shadow_commands.clone(),
@@ -145,7 +147,12 @@ fn enforcer(arguments: &RunArguments) -> anyhow::Result<Started> {
             Ok(Started {
                 enforcer: Box::new(nftables),
                 limits: limits(v4, v6),
-                found,
+                found: in_order(
+                    found
+                        .iter()
+                        .map(|ban| (ban.offender, ban.standing))
+                        .collect(),
+                ),
                 succeeds: are_pins_left
                     .then(|| Box::new(move || xdp::release(&pin_dir)) as Removal),
             })
@@ -164,10 +171,15 @@ fn enforcer(arguments: &RunArguments) -> anyhow::Result<Started> {
             Ok(Started {
                 enforcer: Box::new(xdp),
                 limits: limits(v4, v6),
-                found,
+                found: in_order(found),
                 succeeds: is_table_left
                     .then(|| Box::new(move || nftables::release(&table)) as Removal),
             })
         }
     }
+}
+
+fn in_order(mut found: Vec<(Offender, Standing)>) -> Vec<(Offender, Standing)> {
+    found.sort_unstable_by_key(|&(offender, _)| offender);
+    found
 }

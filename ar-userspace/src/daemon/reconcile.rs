@@ -8,26 +8,19 @@ use super::journal::Drift;
 use crate::clock;
 use crate::config::Executable;
 use crate::control::view::Counts;
-use crate::enforcer::{Enforced, Hold};
+use crate::enforcer::Hold;
 use crate::ledger::{self, Adoption, Key, Standing};
 use crate::offender::Offender;
-use crate::time::{Expiry, Moment};
-
-/// Fewer bans than this are compared by one thread: they are a small part of what a start does.
-const ALONE: usize = 65_536;
+use crate::time::Expiry;
 
 impl Daemon {
     /// Makes ledger and enforcer agree, whatever an earlier daemon left in either (AR-IMP-2).
     ///
     /// What the ledger remembers is held; what is overdue is released; a ban that only the kernel knows is
-    /// adopted, never dropped in silence.
-    pub(super) fn reconcile(&mut self, found: Vec<Enforced>) {
+    /// adopted, never dropped in silence. `found` is in the order of offenders.
+    pub(super) fn reconcile(&mut self, found: Vec<(Offender, Standing)>) {
         let now = clock::now();
         let mut drift = Drift::default();
-        let mut found: Vec<(Offender, Standing)> = found
-            .into_iter()
-            .map(|ban| (ban.offender, ban.standing))
-            .collect();
         // In the kernel a ban outlasts its end by the time that the machine slept. It is released, not adopted.
         let is_due = self.ledger.next_deadline().is_some_and(|due| due <= now);
         let mut overdue: BTreeSet<Offender> = match is_due {
@@ -47,16 +40,9 @@ impl Daemon {
         let grain = self.enforcer.grain();
         let mut differing = Vec::new();
         let mut unknown = Vec::new();
-        let is_held = self.is_held(&found, grain, now);
-        if is_held {
-            drift.stored = found.len();
-            found.clear();
-        }
-        found.sort_unstable_by_key(|&(offender, _)| offender);
-        // Both are in the order of offenders.
+        // Both are in the order of offenders: a look-up of each would wait for memory a million times.
         let mut rest = found.into_iter().peekable();
-        let standings = (!is_held).then(|| self.ledger.standings(now));
-        for (offender, wanted) in standings.into_iter().flatten() {
+        for (offender, wanted) in self.ledger.standings(now) {
             drift.stored += 1;
             while let Some(other) = rest.next_if(|&(other, _)| other < offender) {
                 unknown.push(other);
@@ -92,16 +78,6 @@ impl Daemon {
         self.journal.reconciled(drift);
         // The white list may have grown while no daemon ran.
         self.release_white_listed(now);
-    }
-
-    /// Whether the kernel holds all that it has to, and nothing else: after most stops, and then nothing need be sorted.
-    fn is_held(&self, found: &[(Offender, Standing)], grain: Duration, now: Moment) -> bool {
-        let ledger = &self.ledger;
-        let is_wanted = |&(offender, found): &(Offender, Standing)| {
-            let wanted = ledger.standing(offender, now);
-            wanted.is_some_and(|wanted| is_same(found, wanted, grain))
-        };
-        found.len() == ledger.held() && are_all(found, is_wanted)
     }
 
     /// Has the enforcer hold every ban that stands, since it has lost them all.
@@ -150,22 +126,6 @@ pub(super) fn adoption(offender: Offender, executable: Executable, standing: Sta
     }
 }
 
-/// Whether each is as it should be. Of many, two threads look at half each: one waits for memory while the other does.
-fn are_all<T: Sync>(some: &[T], is: impl Fn(&T) -> bool + Sync) -> bool {
-    if some.len() < ALONE {
-        return some.iter().all(is);
-    }
-    let (here, there) = some.split_at(some.len() / 2);
-    std::thread::scope(|threads| {
-        let there = std::thread::Builder::new()
-            .name("reconcile".to_owned())
-            .spawn_scoped(threads, || there.iter().all(&is));
-        let are = here.iter().all(&is);
-        // Without a thread it is not known.
-        are && there.is_ok_and(|there| there.join().unwrap_or(false))
-    })
-}
-
 fn is_same(found: Standing, wanted: Standing, grain: Duration) -> bool {
     found.shadow == wanted.shadow && same_end(found.until, wanted.until, grain)
 }
@@ -177,27 +137,5 @@ fn same_end(one: Expiry, other: Expiry, grain: Duration) -> bool {
             one.since(other) <= grain && other.since(one) <= grain
         }
         _ => one == other,
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn one_that_is_not_as_it_should_be_is_found_wherever_it_stands() {
-        for count in [0, 1, ALONE - 1, ALONE, ALONE + 1] {
-            let some: Vec<usize> = (0..count).collect();
-            assert!(are_all(&some, |_| true), "of {count}");
-            for wrong in [
-                0,
-                (count / 2).saturating_sub(1),
-                count / 2,
-                count.saturating_sub(1),
-            ] {
-                let is_found = !are_all(&some, |&one| one != wrong);
-                assert_eq!(is_found, wrong < count, "{wrong} of {count}");
-            }
-        }
     }
 }

@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
+use anyhow::Context as _;
 use foldhash::quality::RandomState;
 use tokio::sync::{mpsc, watch};
 
@@ -26,7 +27,8 @@ use crate::quiet::Quiets;
 use crate::recent::Recent;
 use crate::responses_log::Lines;
 use crate::source::Condition;
-use crate::store::{self, Store};
+use crate::source::file::{Follower, Start};
+use crate::store::{self, Held, Store};
 use crate::surroundings::{self, Sessions};
 use crate::time::{Boot, Clocks};
 
@@ -39,7 +41,35 @@ pub(super) struct Tools {
     pub(super) lines: Option<Lines>,
 }
 
-/// What the store remembers.
+/// What the store remembers, and the alert file from where it was read to.
+pub(super) struct Remembered {
+    pub(super) store: Store,
+    /// All but the records.
+    pub(super) held: Held,
+    pub(super) restored: Restored,
+    pub(super) follower: Follower,
+    pub(super) start: Start,
+}
+
+impl Remembered {
+    /// Opens both.
+    pub(super) fn read(settings: &Settings) -> anyhow::Result<Self> {
+        let (store, held, records) = Store::start(&settings.state_dir)?;
+        let alerts = &settings.alerts;
+        let (follower, start) = Follower::start(alerts, held.positions.get(alerts))
+            .with_context(|| format!("cannot follow `{}`", alerts.display()))?;
+        let restored = Restored::new(settings, &store, records);
+        Ok(Self {
+            restored: restored.context("cannot restore the bans")?,
+            store,
+            held,
+            follower,
+            start,
+        })
+    }
+}
+
+/// What the records say.
 pub(super) struct Restored {
     ledger: Ledger,
     /// That it was reckoned by.
@@ -47,13 +77,9 @@ pub(super) struct Restored {
     boot: Boot,
 }
 
-impl Daemon {
+impl Restored {
     /// The ledger as the store remembers it, which is still to be told of the enforcer's limits.
-    pub(super) fn restore(
-        settings: &Settings,
-        store: &Store,
-        records: store::Records,
-    ) -> anyhow::Result<Restored> {
+    fn new(settings: &Settings, store: &Store, records: store::Records) -> anyhow::Result<Self> {
         let ledger_settings = ledger::Settings {
             repeated_offenders: settings.config.repeated_offenders.clone(),
             limits: Limits::default(),
@@ -66,22 +92,20 @@ impl Daemon {
         store.reckon(boot);
         let stored = boot.clocks(clocks.moment);
         let mut unreadable = Ok(());
-        let records = records.map_while(|record| {
-            record
-                .map(|record| record.since_boot(stored))
-                .map_err(|error| unreadable = Err(error))
-                .ok()
-        });
+        let records = records.map_while(|some| some.map_err(|error| unreadable = Err(error)).ok());
+        let records = records.flatten().map(|record| record.since_boot(stored));
         let mut ledger = Ledger::restore(ledger_settings, records, clocks.moment);
         unreadable?;
         ledger.track_changes();
-        Ok(Restored {
+        Ok(Self {
             ledger,
             clocks,
             boot,
         })
     }
+}
 
+impl Daemon {
     pub(super) fn new(
         settings: Settings,
         tools: Tools,

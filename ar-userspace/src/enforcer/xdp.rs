@@ -91,13 +91,16 @@ struct State {
 
 impl Xdp {
     /// Loads the program, adopts or makes the pinned maps, and attaches to the interfaces. Gives what the maps hold
-    /// that is not over.
+    /// that is not over, in no order that means anything.
     ///
     /// # Errors
     ///
     /// When the binary holds no kernel program, the pins are of a version that is not known, the kernel refuses, or no
     /// interface at all could be covered, or one that is named is not there. Pins that this start has made are removed again.
-    pub fn start(settings: &Settings, clock: KernelClock) -> anyhow::Result<(Self, Vec<Enforced>)> {
+    pub fn start(
+        settings: &Settings,
+        clock: KernelClock,
+    ) -> anyhow::Result<(Self, Vec<(Offender, Standing)>)> {
         ensure!(
             !OBJECT.is_empty(),
             "this binary was built without the kernel program; build it by `cargo xtask build`"
@@ -114,7 +117,7 @@ impl Xdp {
     fn load_and_attach(
         settings: &Settings,
         clock: KernelClock,
-    ) -> anyhow::Result<(Self, Vec<Enforced>)> {
+    ) -> anyhow::Result<(Self, Vec<(Offender, Standing)>)> {
         let interfaces = interface::at_start(&settings.interfaces)?;
         bpffs::prepare(&settings.pin_dir)?;
         let older = version::check(&settings.pin_dir)?;
@@ -467,7 +470,7 @@ fn adopt<A: Address>(
     older: Option<&Older>,
     max_bans: u32,
     clock: KernelClock,
-    found: &mut Vec<Enforced>,
+    found: &mut Vec<(Offender, Standing)>,
 ) -> anyhow::Result<Table<A>> {
     let older: Option<Vec<(A, Ban)>> = older.map(Older::bans).transpose()?.flatten();
     let take = |name: &str| take(kernel, name);

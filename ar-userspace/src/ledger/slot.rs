@@ -14,7 +14,7 @@ use crate::offender::Offender;
 use crate::time::{Expiry, Moment};
 
 /// A slot's number, from 1, so that an absent one takes no more room.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) struct Place(NonZeroU32);
 
 impl Place {

@@ -5,8 +5,8 @@
 //! state, and every change goes through [`Table::change`], which keeps it so. Memory of a slot that is let go is
 //! used again, not given back.
 //!
-//! Nothing keeps offenders in order: what is asked for in order is put in order then, which is little work for slots
-//! that were loaded that way.
+//! Nothing keeps offenders in order: what is asked for in order is put in order then, unless the slots stand that way, as
+//! those that were loaded do.
 
 use std::hash::BuildHasher as _;
 use std::ops::Index;
@@ -95,15 +95,33 @@ impl Table {
     }
 
     /// The keys that are `wanted`, by offender and then by name.
-    pub(super) fn places(&self, wanted: impl Fn(Place) -> bool) -> Vec<Place> {
-        let places = self.slots.places().filter(|&place| wanted(place));
-        // A look at a slot for each comparison would cost more than to carry the offender along.
-        let mut places: Vec<_> = places.map(|place| (self[place].offender, place)).collect();
-        places.sort_unstable_by(|(left, left_at), (right, right_at)| {
+    pub(super) fn places(&self, wanted: impl Fn(Place) -> bool) -> impl Iterator<Item = Place> {
+        let as_they_stand = self.stand_in_order().then(|| self.slots.places());
+        let mut sorted: Vec<_> = match as_they_stand {
+            Some(_) => Vec::new(),
+            // A look at a slot for each comparison would cost more than to carry the offender along.
+            None => {
+                let places = self.slots.places().filter(|&place| wanted(place));
+                places.map(|place| (self[place].offender, place)).collect()
+            }
+        };
+        sorted.sort_unstable_by(|(left, left_at), (right, right_at)| {
             let by_name = || self.executable(*left_at).cmp(self.executable(*right_at));
             left.cmp(right).then_with(by_name)
         });
-        places.into_iter().map(|(_, place)| place).collect()
+        let as_they_stand = as_they_stand.into_iter().flatten();
+        as_they_stand
+            .filter(move |&place| wanted(place))
+            .chain(sorted.into_iter().map(|(_, place)| place))
+    }
+
+    /// Whether the slots need not be sorted.
+    fn stand_in_order(&self) -> bool {
+        self.slots.places().is_sorted_by(|&left, &right| {
+            let by_name = || self.executable(left).cmp(self.executable(right));
+            let order = self[left].offender.cmp(&self[right].offender);
+            order.then_with(by_name).is_le()
+        })
     }
 
     /// The offenders with a key that is `wanted`, in order, each once.
@@ -112,7 +130,7 @@ impl Table {
         wanted: impl Fn(Place) -> bool,
     ) -> impl Iterator<Item = Offender> {
         let mut last = None;
-        let places = self.places(wanted).into_iter();
+        let places = self.places(wanted);
         places.filter_map(move |place| {
             let offender = Some(self[place].offender);
             offender.filter(|_| std::mem::replace(&mut last, offender) != offender)
@@ -121,9 +139,11 @@ impl Table {
 
     /// The offenders with a key that is `wanted`, each once, in no order that means anything: without the time to sort.
     pub(super) fn anyone(&self, wanted: impl Fn(Place) -> bool) -> impl Iterator<Item = Offender> {
-        let firsts = self.first.iter().copied();
-        let firsts = firsts.filter(move |&first| self.chain(first).any(&wanted));
-        firsts.map(|first| self[first].offender)
+        // Slots as they stand in memory, an offender by the last of its keys.
+        let places = self.slots.places();
+        let lasts =
+            places.filter(move |&place| wanted(place) && !self.chain(place).skip(1).any(&wanted));
+        lasts.map(|place| self[place].offender)
     }
 
     /// Those that the kernel holds, over or not, in the same way.
@@ -186,8 +206,8 @@ impl Table {
         &self,
         stands: impl Fn(Expiry) -> bool,
     ) -> impl Iterator<Item = (Offender, Standing)> {
-        let places = self.places(|place| self.stands(place, &stands));
-        let mut places = places.into_iter().peekable();
+        let places = self.places(move |place| self.stands(place, &stands));
+        let mut places = places.peekable();
         std::iter::from_fn(move || {
             let offender = self[*places.peek()?].offender;
             let keys =
@@ -216,63 +236,102 @@ impl Table {
         standings.reduce(Standing::and)
     }
 
+    /// Makes room for so many more offenders at once: each growth looks at all that are there.
+    pub(super) fn make_room(&mut self, offenders: usize) {
+        let hash_of = |first: &Place| self.hashes.hash_one(self.slots[*first].offender);
+        self.first.reserve(offenders, hash_of);
+    }
+
     /// Remembers one more key, which must not be there. The caller has to [`change`](Self::change) it
     /// into something worth remembering. `None` when the slots' numbers are used up.
     pub(super) fn insert(&mut self, key: &Key) -> Option<Place> {
         let place = self.slots.insert(key)?;
-        let hash = self.hashes.hash_one(key.offender);
+        if let Ok(first) = self.enchain(place, self.hashes.hash_one(key.offender)) {
+            self.sought = Some((key.offender, Some(first)));
+        }
+        Some(place)
+    }
+
+    /// Puts a slot among the keys of its offender, whose hash this is, and gives the first of them.
+    ///
+    /// # Errors
+    ///
+    /// When a slot of the same key is there, which it gives.
+    fn enchain(&mut self, place: Place, hash: u64) -> Result<Place, Place> {
         let entry = self.first.entry(
             hash,
-            |&first| self.slots[first].offender == key.offender,
+            |&first| self.slots[first].offender == self.slots[place].offender,
             |&first| self.hashes.hash_one(self.slots[first].offender),
         );
         let mut first = match entry {
             Entry::Vacant(vacant) => {
                 vacant.insert(place);
-                self.sought = Some((key.offender, Some(place)));
-                return Some(place);
+                return Ok(place);
             }
             Entry::Occupied(occupied) => occupied,
         };
+        let name = self.slots.executable(place);
         let before = std::iter::successors(Some(*first.get()), |&place| self.slots[place].next)
-            .take_while(|&place| *self.slots.executable(place) < key.executable)
+            .take_while(|&other| self.slots.executable(other) <= name)
             .last();
+        if let Some(twin) = before.filter(|&before| self.slots.executable(before) == name) {
+            return Err(twin);
+        }
         let next = match before {
             Some(before) => self.slots[before].next.replace(place),
             None => Some(std::mem::replace(first.get_mut(), place)),
         };
-        self.sought = Some((key.offender, Some(*first.get())));
+        let first = *first.get();
         self.slots[place].next = next;
-        Some(place)
+        Ok(first)
     }
 
-    /// Remembers many records. A later record of a key replaces an earlier. What comes after the slots' numbers are
-    /// used up is left out.
+    /// Remembers many records, where there are none. A later record of a key replaces an earlier, and one of nothing is
+    /// left out, as is what comes after the slots' numbers are used up.
     pub(super) fn load(&mut self, records: impl IntoIterator<Item = Record>, now: Moment) {
-        let records = records.into_iter();
-        // Without room for all, each growth would look at every slot once more.
-        let (_, most) = records.size_hint();
-        let offender = |first: &Place| self.slots[*first].offender;
-        let hash = |first: &Place| self.hashes.hash_one(offender(first));
-        self.first.reserve(most.unwrap_or_default(), hash);
-        for record in records {
-            self.seek(record.key.offender);
-            let place = self.find(&record.key).or_else(|| self.insert(&record.key));
-            let Some(place) = place else { break };
-            self.change(place, |slot| slot.restore(record, now));
+        let mut hashed = Vec::new();
+        let _ = records.into_iter().try_for_each(|record| {
+            let place = self.slots.insert(&record.key)?;
+            let hash = self.hashes.hash_one(record.key.offender);
+            self.slots[place].restore(record, now);
+            if self.slots[place].is_something() {
+                self.queue(place);
+                hashed.push((hash, place));
+            } else {
+                self.slots.remove(place);
+            }
+            Some(())
+        });
+        self.make_room(hashed.len());
+        // As they will stand in the hash, whose buckets are numbered by the last bits: so its memory is waited for once.
+        let bits = self.first.num_buckets().checked_ilog2().unwrap_or(0);
+        hashed.sort_unstable_by_key(|&(hash, place)| (hash.rotate_right(bits), place));
+        for (hash, place) in hashed {
+            if let Err(earlier) = self.enchain(place, hash) {
+                self.remove(earlier);
+                // Nothing is in its way any more.
+                let _ = self.enchain(place, hash);
+            }
         }
     }
 
     /// Changes a key. One that has neither a ban nor a counter afterwards is forgotten.
     pub(super) fn change(&mut self, place: Place, change: impl FnOnce(&mut Slot)) {
         self.leave_queue(place);
-        let slot = &mut self.slots[place];
-        change(slot);
-        match slot.until() {
+        change(&mut self.slots[place]);
+        if self[place].is_something() {
+            self.queue(place);
+        } else {
+            self.unchain(place);
+        }
+    }
+
+    /// Has a slot wait for its turn, if it has one.
+    fn queue(&mut self, place: Place) {
+        match self[place].until() {
             Some(Expiry::At(_)) => self.timed.push(place, &mut self.slots),
             Some(Expiry::Never) => {}
-            None if slot.offences > 0 => self.idle.push(place, &mut self.slots),
-            None => self.unchain(place),
+            None => self.idle.push(place, &mut self.slots),
         }
     }
 

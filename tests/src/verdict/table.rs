@@ -60,7 +60,7 @@ fn thousands_of_bans_are_obeyed_and_ended_one_by_one() -> Result<()> {
         }
         let (enforcer, found) = Xdp::start(&settings(&scene.pin_dir), clock::kernel_clock())?;
         scene.enforcer = enforcer;
-        let found: BTreeSet<Offender> = found.iter().map(|ban| ban.offender).collect();
+        let found: BTreeSet<Offender> = found.iter().map(|(offender, _)| *offender).collect();
         let left = wanted.iter().skip(1).step_by(2).map(|hold| hold.offender);
         ensure!(found == left.collect(), "{} are found", found.len());
         for (place, hold) in wanted.iter().enumerate() {

@@ -35,7 +35,7 @@ impl<A: Address> Table<A> {
         older: Vec<(A, Ban)>,
         max_bans: u32,
         clock: KernelClock,
-        found: &mut Vec<Enforced>,
+        found: &mut Vec<(Offender, Standing)>,
     ) -> anyhow::Result<Self> {
         let prefixes = Prefixes::adopt(
             take(A::MAPS.prefixes)?,
@@ -44,10 +44,11 @@ impl<A: Address> Table<A> {
         )?;
         let front = take(A::MAPS.front)?;
         let kernel = Kernel::take(take)?;
+        let is_held = |ban: Enforced| (ban.offender, ban.standing);
         let bans = Bans::adopt(kernel, older, max_bans, clock, |address, ban| {
-            found.extend(running(address, &ban, clock));
+            found.extend(running(address, &ban, clock).map(is_held));
         })?;
-        found.append(&mut prefixes.enforced(clock)?);
+        found.extend(prefixes.enforced(clock)?.into_iter().map(is_held));
         let bits = bans.mirror.addresses().flat_map(Address::front_bits);
         let front = Front::adopt(front, bits.chain(prefixes.front_bits()))?;
         Ok(Self {

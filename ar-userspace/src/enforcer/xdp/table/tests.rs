@@ -64,11 +64,14 @@ impl Maps {
         }
     }
 
-    fn adopt<A: Address>(&self) -> (Table<A>, Vec<Enforced>) {
+    fn adopt<A: Address>(&self) -> (Table<A>, Vec<(Offender, Standing)>) {
         self.adopt_with(Vec::new())
     }
 
-    fn adopt_with<A: Address>(&self, older: Vec<(A, Ban)>) -> (Table<A>, Vec<Enforced>) {
+    fn adopt_with<A: Address>(
+        &self,
+        older: Vec<(A, Ban)>,
+    ) -> (Table<A>, Vec<(Offender, Standing)>) {
         let mut found = Vec::new();
         let take = |name: &str| Ok(self.open(name));
         let table = Table::adopt(take, older, 1 << 20, clock(), &mut found).unwrap();
@@ -379,7 +382,7 @@ fn what_is_not_as_a_process_leaves_it_is_put_in_order_by_the_next() {
     let older = older.into_iter().chain([(address(7), over())]).collect();
 
     let (table, found) = maps.adopt_with(older);
-    let mut found: Vec<String> = found.iter().map(|it| it.offender.to_string()).collect();
+    let mut found: Vec<String> = found.iter().map(|(who, _)| who.to_string()).collect();
     found.sort();
     assert_eq!(found, [1, 3, 5, 6].map(|last| format!("203.0.{last}.7")));
     let mut read = Vec::new();
