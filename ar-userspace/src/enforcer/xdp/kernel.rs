@@ -62,6 +62,17 @@ impl<A: Address> Kernel<A> {
 
     /// What stands at `count` places from `first` on.
     pub(super) fn at(&self, first: u32, count: u32) -> anyhow::Result<Vec<Option<(A, Ban)>>> {
+        let Ok((places, details)) = self.mapped(first, count) else {
+            return self.at_by_calls(first, count);
+        };
+        let details = |index| details.as_ref().and_then(|details| details.get(index));
+        let all = places.all();
+        Ok(all
+            .map(|(index, place)| A::ban_at(&place, &details(index).unwrap_or_default()))
+            .collect())
+    }
+
+    fn at_by_calls(&self, first: u32, count: u32) -> anyhow::Result<Vec<Option<(A, Ban)>>> {
         let reading = "cannot read the bans";
         let places = Batch::<u32, A::Place>::new(self.places.map())
             .and_then(|batch| batch.read_some(first, count))
@@ -101,8 +112,7 @@ impl<A: Address> Kernel<A> {
     }
 
     pub(super) fn read_places(&self, mut each: impl FnMut(u32, A, Ban)) -> anyhow::Result<()> {
-        // Pinned arrays may have been made without the flag, and a system may refuse; what calls need is refused there.
-        let Ok((places, details)) = self.mapped() else {
+        let Ok((places, details)) = self.mapped(0, u32::MAX) else {
             return self.read_places_by_calls(each);
         };
         // A place begins with its end, which is zero where it is free.
@@ -115,17 +125,19 @@ impl<A: Address> Kernel<A> {
         Ok(())
     }
 
-    /// The arrays in this process' memory.
-    fn mapped(&self) -> io::Result<Arrays<A>> {
+    /// Some of the arrays in this process' memory. Pinned ones may have been made without the flag, and a system may
+    /// refuse: then calls are left, and what these need is refused there.
+    fn mapped(&self, first: u32, count: u32) -> io::Result<Arrays<A>> {
         let details = self.details.as_ref();
-        let details = details.map(|details| Mapped::new(details.map()));
-        Ok((Mapped::new(self.places.map())?, details.transpose()?))
+        let details = details.map(|details| Mapped::some(details.map(), first, count));
+        let places = Mapped::some(self.places.map(), first, count)?;
+        Ok((places, details.transpose()?))
     }
 
     fn read_places_by_calls(&self, mut each: impl FnMut(u32, A, Ban)) -> anyhow::Result<()> {
         let mut next = 0;
         loop {
-            let some = self.at(next, AT_A_TIME)?;
+            let some = self.at_by_calls(next, AT_A_TIME)?;
             let found = (next..).zip(&some).filter_map(|(place, found)| {
                 let (address, ban) = (*found)?;
                 Some((place, address, ban))

@@ -43,6 +43,25 @@ fn what_is_written_by_calls_is_read_where_it_stands() {
     array.set(last, [7, 8, 9, 10], ANY).unwrap();
     assert_eq!(mapped.get(last), Some([7, 8, 9, 10]));
     assert_eq!(mapped.get(ELEMENTS), None);
+
+    for (first, count) in [
+        (0, 1),
+        (1, 200),
+        (127, 2),
+        (512, 128),
+        (900, 500),
+        (last, 1),
+    ] {
+        let some = Mapped::<Element>::some(array.map(), first, count).unwrap();
+        let end = ELEMENTS.min(first + count);
+        let of_all = (first..end).map(|index| (index, mapped.get(index).unwrap()));
+        assert!(some.all().eq(of_all), "{count} from {first}");
+        assert_eq!(some.get(end), None);
+        assert!(first == 0 || some.get(first - 1).is_none());
+    }
+    for (first, count) in [(0, 0), (ELEMENTS, 1), (u32::MAX, 5)] {
+        assert!(Mapped::<Element>::some(array.map(), first, count).is_err());
+    }
 }
 
 #[test]
@@ -154,6 +173,10 @@ fn read<A: Address + std::fmt::Debug>(
         .read_places_by_calls(|place, address, ban| by_calls.push((place, address, ban)))
         .unwrap();
     assert_eq!(by_calls, found);
+    for first in [0, 1, 300, 7_000, 9_990, 10_000, u32::MAX] {
+        let some = kernel.at(first, 512).unwrap();
+        assert_eq!(some, kernel.at_by_calls(first, 512).unwrap(), "{first}");
+    }
     found
 }
 
@@ -163,21 +186,21 @@ fn places_are_read_the_same_where_they_can_be_mapped_and_where_not() {
         octets: [203, 0, 113, last],
     };
     let mut mapable = kernel::<AddrV4>(10_000, MMAPABLE, MMAPABLE);
-    assert!(mapable.mapped().is_ok());
+    assert!(mapable.mapped(0, u32::MAX).is_ok());
     let found = read(&mut mapable, v4);
     for (flags, flags_of_details) in [(0, 0), (MMAPABLE, 0), (0, MMAPABLE)] {
         let mut other = kernel::<AddrV4>(10_000, flags, flags_of_details);
-        assert!(other.mapped().is_err());
+        assert!(other.mapped(0, u32::MAX).is_err());
         assert_eq!(read(&mut other, v4), found);
     }
     let v6 = |last| AddrV6 {
         octets: [0x20, 1, 0xd, 0xb8, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, last],
     };
     let mut mapable = kernel::<AddrV6>(10_000, MMAPABLE, 0);
-    assert!(mapable.mapped().is_ok());
+    assert!(mapable.mapped(0, u32::MAX).is_ok());
     let found = read(&mut mapable, v6);
     let mut other = kernel::<AddrV6>(10_000, 0, 0);
-    assert!(other.mapped().is_err());
+    assert!(other.mapped(0, u32::MAX).is_err());
     assert_eq!(read(&mut other, v6), found);
 }
 
