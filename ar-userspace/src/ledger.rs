@@ -58,8 +58,9 @@ pub struct Ledger {
     /// Offenders that the kernel holds.
     standing: PerFamily,
     effects: VecDeque<Effect>,
-    /// Keys that changed since the last [`Ledger::drain_changes`], once or more; `None` when nobody asks.
-    changed: Option<Vec<Key>>,
+    /// Keys that changed since the last [`Ledger::drain_changes`], once or more, and where each stood; `None` when nobody
+    /// asks.
+    changed: Option<Vec<(Key, Place)>>,
     /// Bans that ended since the last [`Ledger::drain_history`], while changes are noted.
     history: History,
     evicted: u64,
@@ -335,11 +336,13 @@ impl Ledger {
             .map(std::mem::take)
             .unwrap_or_default();
         changed.sort_unstable();
-        changed.dedup();
+        changed.dedup_by(|(later, _), (first, _)| later == first);
         let table = &mut self.table;
-        changed.into_iter().map(|key| {
-            table.seek(key.offender);
-            let place = table.find(&key);
+        changed.into_iter().map(|(key, stood)| {
+            let place = match table.is_at(&key, stood) {
+                true => Some(stood),
+                false => table.find(&key),
+            };
             Change {
                 record: place.map(|place| {
                     table.note(place, false);

@@ -15,6 +15,9 @@ impl Daemon {
     /// Decides one alert, with a fresh look at sessions where the decision depends on them.
     pub(super) fn decide(&mut self, alert: &Alert<'_>, now: Moment) -> Decision {
         let decision = self.policy.decide(alert, &self.guard);
+        if matches!(decision, Decision::Unmatched) || self.sessions.is_fresh(clock::now()) {
+            return decision;
+        }
         let depends = match &decision {
             // Somebody who is banned already cannot open a session.
             Decision::Fired(offences) => offences

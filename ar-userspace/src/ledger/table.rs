@@ -70,6 +70,14 @@ impl Table {
             .find(|&place| *self.executable(place) == key.executable)
     }
 
+    /// Whether a key stands there, which costs no look-up.
+    pub(super) fn is_at(&self, key: &Key, place: Place) -> bool {
+        let slot = &self[place];
+        slot.is_something()
+            && slot.offender == key.offender
+            && *self.executable(place) == key.executable
+    }
+
     /// The keys of one offender, by the names of their executables.
     pub(super) fn keys_of(&self, offender: Offender) -> impl Iterator<Item = Place> {
         let first = match self.sought {

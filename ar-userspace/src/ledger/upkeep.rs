@@ -185,7 +185,7 @@ impl Ledger {
         if let Some(changed) = &mut self.changed
             && !self.table[place].is_noted
         {
-            changed.push(self.table.key(place));
+            changed.push((self.table.key(place), place));
             self.table.note(place, true);
         }
     }

@@ -71,13 +71,19 @@ impl Sessions {
     /// the same number before it. Hence [`looked`](Self::looked) from time to time.
     pub fn refresh(&mut self) -> bool {
         let now = clock::now();
-        if self.fresh_until.is_some_and(|until| now < until) {
+        if self.is_fresh(now) {
             return false;
         }
         *self = std::mem::take(self).looked_at(now);
         let took = clock::now().since(now);
         self.fresh_until = Some(now.after(took.saturating_mul(FRESH_FOR).min(FRESH_AT_MOST)));
         true
+    }
+
+    /// Whether the last look is fresh enough.
+    #[must_use]
+    pub fn is_fresh(&self, now: Moment) -> bool {
+        self.fresh_until.is_some_and(|until| now < until)
     }
 
     /// The peers at the last look.
