@@ -37,8 +37,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use anyhow::{Context as _, anyhow};
-use tokio::runtime;
+use anyhow::Context as _;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio::time::{MissedTickBehavior, interval};
@@ -186,41 +185,13 @@ pub async fn run(
         alarm: Alarm::new().context("cannot make a timer")?,
         lines: log.as_ref().and_then(ResponsesLog::lines),
     };
-    let runtime = runtime::Handle::current();
-    // With a million bans, either takes half a second. Alerts that are written while the enforcer starts are read.
-    let (started, remembered) = std::thread::scope(|threads| {
-        let remembered = std::thread::Builder::new()
-            .name("remember".to_owned())
-            .spawn_scoped(threads, || {
-                let _entered = runtime.enter();
-                Remembered::read(&settings)
-            })
-            .context("cannot start a thread")?;
-        let started = enforcer()?;
-        let remembered = remembered
-            .join()
-            .map_err(|_| anyhow!("its thread panicked"));
-        Ok::<_, anyhow::Error>((started, remembered.flatten()))
-    })?;
+    let (started, remembered) = start::side_by_side(&settings, enforcer)?;
     let Started {
         enforcer,
         limits,
         found: enforced,
         succeeds,
     } = started;
-    if let Some(warning) = clock::warning() {
-        tracing::warn!("{warning}");
-    }
-    let remembered = match remembered {
-        Ok(remembered) => remembered,
-        Err(error) => {
-            let leave = match enforced.is_empty() {
-                true => Leave::Nothing,
-                false => Leave::Bans,
-            };
-            return Err(given_up(error, enforcer.close(leave)));
-        }
-    };
     let Remembered {
         store,
         mut held,
@@ -228,6 +199,9 @@ pub async fn run(
         follower,
         start,
     } = remembered;
+    if let Some(warning) = clock::warning() {
+        tracing::warn!("{warning}");
+    }
     let first_start = !held.positions.contains_key(&settings.alerts);
     let (mut daemon, mut reports) = Daemon::new(settings, tools, store, restored, enforcer, limits);
     daemon.restore_quiet(&mut held);

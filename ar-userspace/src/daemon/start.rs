@@ -2,9 +2,11 @@
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
+use std::thread;
 
-use anyhow::Context as _;
+use anyhow::{Context as _, anyhow};
 use foldhash::quality::RandomState;
+use tokio::runtime::Handle;
 use tokio::sync::{mpsc, watch};
 
 use super::drift::Drift;
@@ -16,11 +18,11 @@ use super::programs::Fired;
 use super::responses::Responses;
 use super::service::Service;
 use super::steps::Steps;
-use super::{Daemon, SectionLines, Settings, links, node, reload};
+use super::{Daemon, SectionLines, Settings, Started, links, node, reload};
 use crate::clock::{self, Alarm};
 use crate::control::view::Counts;
-use crate::enforcer::Enforcer;
 use crate::enforcer::exec::{Programs, Report};
+use crate::enforcer::{Enforcer, Leave};
 use crate::ledger::{self, Ledger, Limits};
 use crate::policy::{Guard, Policy};
 use crate::quiet::Quiets;
@@ -39,6 +41,42 @@ pub(super) struct Tools {
     pub(super) service: Service,
     pub(super) alarm: Alarm,
     pub(super) lines: Option<Lines>,
+}
+
+/// Starts the enforcer while what is remembered is read: with a million bans, either takes half a second. Alerts that are
+/// written meanwhile are read.
+///
+/// # Errors
+///
+/// When either fails. An enforcer that has been started is closed, and leaves the bans that it has found.
+pub(super) fn side_by_side(
+    settings: &Settings,
+    enforcer: impl FnOnce() -> anyhow::Result<Started>,
+) -> anyhow::Result<(Started, Remembered)> {
+    let runtime = Handle::current();
+    let (started, remembered) = thread::scope(|threads| {
+        let remembered = thread::Builder::new()
+            .name("remember".to_owned())
+            .spawn_scoped(threads, || {
+                let _entered = runtime.enter();
+                Remembered::read(settings)
+            })
+            .context("cannot start a thread")?;
+        let started = enforcer()?;
+        let remembered = remembered.join();
+        let remembered = remembered.map_err(|_| anyhow!("its thread panicked"));
+        Ok::<_, anyhow::Error>((started, remembered.flatten()))
+    })?;
+    match remembered {
+        Ok(remembered) => Ok((started, remembered)),
+        Err(error) => {
+            let leave = match started.found.is_empty() {
+                true => Leave::Nothing,
+                false => Leave::Bans,
+            };
+            Err(given_up(error, started.enforcer.close(leave)))
+        }
+    }
 }
 
 /// What the store remembers, and the alert file from where it was read to.
