@@ -1,14 +1,14 @@
 //! Which sections matched the last alert of a rule: a flood is of few rules, and alerts of one rule have the same groups.
 //!
 //! What matches depends on level, rule and groups alone (AR-MATCH), and all three are compared, so that nothing but time
-//! depends on what is known. Memory is bounded: [`PLACES`] alerts, [`MOST`] bytes of groups and a number a section each.
+//! depends on what is known. Memory is bounded: [`ALERTS`] of them, [`MOST`] bytes of groups and a number a section each.
 
 use super::index::Index;
 use crate::alert::{Alert, Group};
 
-/// Alerts that are known at most. The rules of OSSEC and Wazuh are numbered in rows, so that those of one host share
-/// few places.
-const PLACES: usize = 256;
+/// Alerts that are known at most. The rules of OSSEC and Wazuh are numbered in rows, so that few of one host push each
+/// other out.
+const ALERTS: usize = 256;
 
 /// Bytes of the groups of one that is known, at most.
 const MOST: usize = 512;
@@ -24,23 +24,24 @@ struct Known {
     level: u8,
     /// Each with a comma behind it.
     groups: String,
+    /// Of the responses that match, as the index has them.
     places: Vec<usize>,
 }
 
 impl Default for Memo {
     fn default() -> Self {
-        Self(vec![Known::default(); PLACES])
+        Self(vec![Known::default(); ALERTS])
     }
 }
 
 impl Memo {
     /// What [`Index::matching`] gives.
     pub(super) fn matching(&mut self, alert: &Alert<'_>, index: &Index) -> &[usize] {
-        let place = alert.rule_id.unwrap_or(0) as usize % PLACES;
-        if !self.0[place].is_like(alert) {
-            self.0[place].take(alert, index.matching(alert));
+        let known = &mut self.0[alert.rule_id.unwrap_or(0) as usize % ALERTS];
+        if !known.is_like(alert) {
+            known.take(alert, index.matching(alert));
         }
-        &self.0[place].places
+        &known.places
     }
 }
 
