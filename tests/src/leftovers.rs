@@ -285,6 +285,42 @@ fn alerts_that_are_a_directory_are_refused_and_nothing_is_left() {
     started().unwrap();
 }
 
+/// The store is read while the enforcer starts, which has to let go what it has made, and no ban of before.
+#[test]
+fn a_damaged_store_is_refused_and_only_bans_of_before_are_left() {
+    const DAMAGED: &str = "no store";
+    let ended = || -> Result<()> {
+        let (link, home) = (Link::new()?, Home::new(CONF)?);
+        fs::create_dir_all(home.state_dir())?;
+        fs::write(home.state_dir().join("arfw.redb"), DAMAGED)?;
+        let (status, said) = failed_start(&home, &link, None, INTERFACE)?;
+        ensure!(status == Some(1), "{status:?}: {said}");
+        ensure!(said.contains("cannot use the store"), "{said}");
+
+        let Running {
+            link,
+            home,
+            mut daemon,
+            traces,
+        } = Running::with_bans(&[])?;
+        daemon.crash()?;
+        let store = home.state_dir().join("arfw.redb");
+        fs::write(&store, DAMAGED)?;
+        let output = home.fail_to_start(&link, &home.alerts(), INTERFACE)?;
+        let said = String::from_utf8(output.stderr)?;
+        ensure!(output.status.code() == Some(1), "{}: {said}", output.status);
+        ensure!(said.contains("cannot use the store"), "{said}");
+        ensure!(fs::read(&store)? == DAMAGED.as_bytes(), "it was changed");
+        ensure!(has_xdp(&link.host)?, "the program is gone");
+        ensure!(home.bans()?.len() == 2, "the bans are gone");
+        // A release notes in the store who was let go.
+        fs::remove_file(&store)?;
+        ensure!(home.output(&["stop", "--release"])?.status.success());
+        nothing_is_left(&link, &home, &traces)
+    };
+    ended().unwrap();
+}
+
 #[test]
 fn an_unknown_interface_is_named_and_nothing_is_left() {
     let started = || -> Result<()> {
