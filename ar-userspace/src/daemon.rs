@@ -143,7 +143,7 @@ pub struct Started {
     pub enforcer: Box<dyn Enforcer>,
     /// The bans of each family that it has room for.
     pub limits: Limits,
-    /// What it found enforced, in the order of offenders.
+    /// What it found enforced, in no order that means anything.
     pub found: Vec<(Offender, Standing)>,
     /// Removes what an earlier daemon's other enforcer left, of which this one knows nothing; once the bans are held.
     pub succeeds: Option<Removal>,

@@ -14,15 +14,14 @@ use crate::daemon::{self, Removal, Settings, Shadow, Started};
 use crate::diagnostic;
 use crate::enforcer::dry_run::DryRun;
 use crate::enforcer::{nftables, xdp};
-use crate::ledger::{Limits, Standing};
-use crate::offender::Offender;
+use crate::ledger::Limits;
 use crate::surroundings;
 
 /// The allocator's own setting: after how many milliseconds memory that is free goes back to the kernel.
 const PURGE_DELAY: &str = "MIMALLOC_PURGE_DELAY";
 
 /// Starts this program again with that setting, which is read before anything of ours runs. Left to itself the allocator
-/// waits a second, and then for something to happen: a daemon that is idle keeps all that its start took.
+/// waits a second, and then for something to happen: a daemon that is idle keeps all that a burst took.
 fn with_purge_delay() {
     if std::env::var_os(PURGE_DELAY).is_none()
         && let Ok(program) = std::env::current_exe()
@@ -147,12 +146,10 @@ fn enforcer(arguments: &RunArguments) -> anyhow::Result<Started> {
             Ok(Started {
                 enforcer: Box::new(nftables),
                 limits: limits(v4, v6),
-                found: in_order(
-                    found
-                        .iter()
-                        .map(|ban| (ban.offender, ban.standing))
-                        .collect(),
-                ),
+                found: found
+                    .iter()
+                    .map(|ban| (ban.offender, ban.standing))
+                    .collect(),
                 succeeds: are_pins_left
                     .then(|| Box::new(move || xdp::release(&pin_dir)) as Removal),
             })
@@ -171,15 +168,10 @@ fn enforcer(arguments: &RunArguments) -> anyhow::Result<Started> {
             Ok(Started {
                 enforcer: Box::new(xdp),
                 limits: limits(v4, v6),
-                found: in_order(found),
+                found,
                 succeeds: is_table_left
                     .then(|| Box::new(move || nftables::release(&table)) as Removal),
             })
         }
     }
-}
-
-fn in_order(mut found: Vec<(Offender, Standing)>) -> Vec<(Offender, Standing)> {
-    found.sort_unstable_by_key(|&(offender, _)| offender);
-    found
 }

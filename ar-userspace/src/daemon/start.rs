@@ -44,7 +44,7 @@ pub(super) struct Tools {
 }
 
 /// Starts the enforcer while what is remembered is read: with a million bans, either takes half a second. Alerts that are
-/// written meanwhile are read.
+/// written meanwhile are read. What was found enforced is in the order of offenders.
 ///
 /// # Errors
 ///
@@ -62,7 +62,10 @@ pub(super) fn side_by_side(
                 Remembered::read(settings)
             })
             .context("cannot start a thread")?;
-        let started = enforcer()?;
+        let mut started = enforcer()?;
+        // As the ledger has its own, which is still being read.
+        let found = &mut started.found;
+        found.sort_unstable_by_key(|&(offender, _)| offender);
         let remembered = remembered.join();
         let remembered = remembered.map_err(|_| anyhow!("its thread panicked"));
         Ok::<_, anyhow::Error>((started, remembered.flatten()))
